@@ -1,0 +1,30 @@
+# make demo and make test are all that a fresh machine needs.
+PY := .venv/bin/python
+BENCH_MODES := raw,hybridnet-vxlan,calico-bgp
+SIZES := 10,50,200,1000
+
+.DEFAULT_GOAL := demo
+.PHONY: setup demo test lint bench bench-bringup clean
+
+setup:
+	@scripts/setup
+
+demo: setup
+	$(PY) run_topology.py demo
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+test: lint
+	@$(PY) -m pytest
+
+bench: setup
+	$(PY) run_topology.py bench --modes $(BENCH_MODES)
+
+bench-bringup: setup
+	$(PY) -m bench.bringup --sizes $(SIZES)
+
+clean:
+	rm -rf .venv build dist *.egg-info runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Bring-up benchmark, throughput and latency between pods."""
