@@ -1,0 +1,90 @@
+"""Results as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Row = Mapping[str, Any]
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were made on."""
+    return {"kernel": platform.release(), "cpus": os.cpu_count(), "python": platform.python_version()}
+
+
+def write(path: Path, result: Mapping[str, Any]) -> None:
+    """`result` as JSON in `path`, whose folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def number(value: float | None, digits: int = 2, unit: str = "") -> str:
+    """`value` for a table cell; a dash when there is none."""
+    return "-" if value is None else f"{value:.{digits}f}{unit}"
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    return table
+
+
+def show_bringup(rows: Sequence[Row], console: Console | None = None) -> None:
+    """The table of bench.bringup."""
+    columns = ("tool", "hosts", "up s", "x podpath", "forks", "KiB/host user", "KiB/host kernel", "down s", "gone s")
+    table = _table(f"Bring-up, medians; {_where()}", columns)
+    for row in rows:
+        if row["up_s"] is None:
+            table.add_row(row["tool"], str(row["size"]), f"failed: {row['error']}")
+            continue
+        table.add_row(
+            row["tool"],
+            str(row["size"]),
+            number(row["up_s"], 3),
+            number(row["against_podpath"], 1),
+            number(row["forks"], 0),
+            number(row["process_kib"], 0),
+            number(row["kernel_kib"], 0),
+            number(row["down_s"], 3),
+            number(row["gone_s"], 3),
+        )
+    (console or Console()).print(table)
+
+
+def show_pods(result: Mapping[str, Any], console: Console | None = None) -> None:
+    """The table of bench.pods."""
+    columns = ("mode", "MTU", "TCP Gbit/s", "x raw", "UDP p50 us", "p90", "p99", "first", "TCP p50 us", "x raw")
+    table = _table(f"Pod to pod on another node, medians of {result['rounds']} rounds; {_where()}", columns)
+    for row in result["medians"]:
+        if row["bits_per_second"] is None:
+            table.add_row(row["mode"], "-", f"failed: {row['error']}")
+            continue
+        udp, tcp = row["udp"], row["tcp"]
+        table.add_row(
+            row["mode"],
+            number(row["mtu"], 0),
+            number(row["bits_per_second"] / 1e9),
+            number(row["throughput_against_raw"]),
+            *(number(udp[key], 1) for key in ("p50", "p90", "p99", "first")),
+            number(tcp["p50"], 1),
+            number(row["latency_against_raw"]),
+        )
+    out = console or Console()
+    out.print(table)
+    for row in result["medians"]:
+        if row.get("overhead") is not None:
+            out.print(f"{row['mode']}: the same UDP loop over loopback takes {row['overhead']:.1f} us (p50)")
+
+
+def _where() -> str:
+    here = machine()
+    return f"kernel {here['kernel']}, {here['cpus']} CPUs"
