@@ -104,7 +104,7 @@ def _tools(text: str) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; status 1 if a run failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.bringup", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(prog="python -m bench.bringup", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=_sizes, default=[10, 50, 200], help="hosts, such as 10,50,200,1000")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each tool and size")
     parser.add_argument("--tools", type=_tools, default=list(BUILDERS), help=f"of {','.join(BUILDERS)}")
