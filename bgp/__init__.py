@@ -1,0 +1,1 @@
+"""Real FRR: configuration from a model, the daemons' life, and what they know, as vtysh JSON."""

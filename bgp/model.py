@@ -1,0 +1,29 @@
+"""A BGP speaker as a value; `bgp.render` turns it into frr.conf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A neighbour: address, AS number; `client` makes it a route-reflector client (RFC 4456)."""
+
+    address: str
+    asn: int
+    client: bool = False
+
+
+@dataclass(frozen=True)
+class Router:
+    """zebra and bgpd in namespace `netns`. `networks` are announced with the `network` statement
+    (IPv4 and IPv6 prefixes mixed); `cluster_id` is set on route reflectors."""
+
+    netns: str
+    asn: int
+    router_id: str
+    peers: tuple[Peer, ...]
+    networks: tuple[str, ...] = ()
+    cluster_id: str | None = None
+    expects: tuple[str, ...] = ()
+    """Prefixes that must be in this namespace's main table (proto bgp) once BGP has converged."""

@@ -1,0 +1,1 @@
+"""The cluster as the plugins see it (model), and the running lab."""

@@ -1,0 +1,78 @@
+"""The cluster that a plugin is given: nodes, pods, pools, and the underlay they stand on. Pure data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster. `netns` is its namespace's name, which is `name`.
+
+    `addresses` are CIDRs on `nic` (one IPv4, at most one IPv6); `gateways` are the default routes'
+    next hops, which the topology has already put into main; `mtu` is the NIC's.
+    """
+
+    name: str
+    nic: str
+    mac: str
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...] = ()
+    mtu: int = 1500
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod: its own namespace `name`, on node `node`, with plain host addresses (no prefix length)."""
+
+    name: str
+    node: str
+    mac: str
+    addresses: tuple[str, ...]
+    namespace: str = "default"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pod CIDR; each node takes blocks of `block` prefix length from it (calico's /26 and /122)."""
+
+    cidr: str
+    block: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a pool and the node that owns it."""
+
+    cidr: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Everything a plugin may look at. `reflectors` are namespaces that run BGP route reflectors:
+    (name, IPv4 address) pairs; `peers` likewise the gateway routers that speak BGP."""
+
+    nodes: tuple[Node, ...]
+    pods: tuple[Pod, ...]
+    pools: tuple[Pool, ...]
+    blocks: tuple[Block, ...]
+    reflectors: tuple[tuple[str, str], ...] = ()
+    peers: tuple[tuple[str, str], ...] = ()
+
+    def node(self, name: str) -> Node:
+        return next(n for n in self.nodes if n.name == name)
+
+    def pods_of(self, node: str) -> tuple[Pod, ...]:
+        return tuple(p for p in self.pods if p.node == node)
+
+
+def host_veth(prefix: str, namespace: str, pod: str) -> str:
+    """The host end's name: `prefix` + 11 hex digits of SHA-1("<namespace>.<pod>").
+
+    The same in calico (workload_endpoint_default.go) and hybridnet (daemon/containernetwork/utils.go).
+    >>> host_veth("cali", "default", "nginx")
+    'calic440f455693'
+    """
+    return prefix + hashlib.sha1(f"{namespace}.{pod}".encode()).hexdigest()[:11]

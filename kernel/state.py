@@ -1,0 +1,241 @@
+"""Wanted kernel state, per network namespace: what plugins and topologies compute and the engine applies.
+
+Everything is a frozen, hashable value, so two states can be compared, merged, printed and exported
+without a kernel. Addresses and prefixes are text in their canonical form ("10.0.0.1/24", "fd00::1/64"),
+MACs are lower case with colons, MTUs are bytes of layer 3, times are as the field's name says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+MAIN, LOCAL = 254, 255
+"""Numbers of the routing tables main and local (rtnetlink(7))."""
+IFNAMSIZ = 15
+"""The longest interface name in bytes (linux/if.h has 16 with the closing zero)."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A device and what every kind of device has. `master` is a bridge in the same namespace."""
+
+    name: str
+    mtu: int | None = None
+    mac: str | None = None
+    master: str | None = None
+    up: bool = True
+
+
+@dataclass(frozen=True)
+class Veth(Link):
+    """One end of a veth pair, born where it lives. State the pair ONCE, at this end; the other end's
+    own attributes are `peer`, in namespace `peer_netns` (its `master` may name a bridge there)."""
+
+    peer_netns: str = ""
+    peer: Link = field(default_factory=lambda: Link(""))
+
+
+@dataclass(frozen=True)
+class Bridge(Link):
+    """A Linux bridge; with `vlan_filtering` it is an 802.1Q switch (ip-link(8))."""
+
+    vlan_filtering: bool = False
+
+
+@dataclass(frozen=True)
+class Vxlan(Link):
+    """A VXLAN device (RFC 7348) without a multicast group; `port` is the UDP destination."""
+
+    vni: int = 0
+    dev: str = ""
+    local: str = ""
+    port: int = 4789
+    learning: bool = False
+
+
+@dataclass(frozen=True)
+class Vlan(Link):
+    """An 802.1Q sub-interface of `dev`."""
+
+    dev: str = ""
+    vid: int = 0
+
+
+@dataclass(frozen=True)
+class PortVlan:
+    """VLAN membership of a bridge port: `untagged` on egress, `pvid` for untagged ingress."""
+
+    dev: str
+    vid: int
+    pvid: bool = False
+    untagged: bool = False
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address on a device; `noprefixroute` keeps the kernel from adding the connected route."""
+
+    dev: str
+    address: str
+    scope: Literal["global", "link", "host"] = "global"
+    noprefixroute: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route; the family is that of `dst` ("0.0.0.0/0" and "::/0" are the defaults).
+
+    `proto` is the rtnetlink protocol number (3 boot, 80 felix); `metric` 0 is the kernel's default.
+    """
+
+    dst: str
+    dev: str | None = None
+    via: str | None = None
+    table: int = MAIN
+    kind: Literal["unicast", "blackhole", "throw", "unreachable"] = "unicast"
+    scope: Literal["global", "link"] = "global"
+    proto: int = 3
+    metric: int = 0
+    onlink: bool = False
+    src: str | None = None
+    mtu: int | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A policy-routing rule (ip-rule(8)); `family` 4 or 6."""
+
+    priority: int
+    table: int
+    family: Literal[4, 6] = 4
+    src: str | None = None
+    fwmark: int | None = None
+    fwmask: int | None = None
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A permanent neighbour, or (`proxy`) an NTF_PROXY entry, which has no MAC."""
+
+    dev: str
+    address: str
+    mac: str | None = None
+    proxy: bool = False
+
+
+@dataclass(frozen=True)
+class Fdb:
+    """A permanent forwarding entry of a VXLAN device: frames to `mac` go to VTEP `dst`."""
+
+    dev: str
+    mac: str
+    dst: str
+
+
+@dataclass(frozen=True)
+class Sysctl:
+    """A key with dots ("net.ipv4.ip_forward"); a dot in an interface name is written "/" (sysctl(8))."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class IpSet:
+    """An ipset of CIDRs or addresses (ipset(8)), swapped in whole."""
+
+    name: str
+    kind: Literal["hash:net", "hash:ip"]
+    members: tuple[str, ...]
+    family: Literal[4, 6] = 4
+
+
+@dataclass(frozen=True)
+class FilterRule:
+    """One rule in iptables' own words; its chain is made if it is not built in. Order is meaning."""
+
+    family: Literal[4, 6]
+    table: Literal["filter", "nat", "mangle", "raw"]
+    chain: str
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BroadcastRewrite:
+    """hybridnet's tc filter: multicast and broadcast frames leaving `dev` get destination `mac`
+    (prio + u32 + pedit; pkg/daemon/vxlan/vxlan.go)."""
+
+    dev: str
+    mac: str
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """A link's impairment on the egress of `dev`: bits per second, microseconds, percent."""
+
+    dev: str
+    rate_bps: int | None = None
+    delay_us: int = 0
+    loss_pct: float = 0.0
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """Answers for the kernel's app_solicit misses on `dev` (NETLINK_ROUTE RTM_GETNEIGH): (IP, MAC) pairs."""
+
+    dev: str
+    answers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Netns:
+    """All that is wanted in one network namespace. `lo` is always up and is not listed."""
+
+    name: str
+    links: tuple[Link, ...] = ()
+    port_vlans: tuple[PortVlan, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    fdb: tuple[Fdb, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    ipsets: tuple[IpSet, ...] = ()
+    filters: tuple[FilterRule, ...] = ()
+    rewrites: tuple[BroadcastRewrite, ...] = ()
+    shaping: tuple[Shaping, ...] = ()
+    resolvers: tuple[Resolver, ...] = ()
+
+    def plus(self, other: Netns) -> Netns:
+        """Both states in one namespace, this one's objects first."""
+        parts = {f: getattr(self, f) + getattr(other, f) for f in PARTS}
+        return replace(self, **parts)
+
+
+PARTS: tuple[str, ...] = tuple(n for n in Netns.__dataclass_fields__ if n != "name")
+"""The names of a namespace's lists, in the order in which the engine applies them."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The wanted state of a whole lab: its namespaces by name, in a stable order."""
+
+    namespaces: tuple[Netns, ...] = ()
+
+    def __getitem__(self, name: str) -> Netns:
+        return next(ns for ns in self.namespaces if ns.name == name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(ns.name for ns in self.namespaces)
+
+
+def merge(states: Iterable[State]) -> State:
+    """One state out of several; namespaces of one name are joined, the first one's objects first."""
+    joined: dict[str, Netns] = {}
+    for state in states:
+        for ns in state.namespaces:
+            joined[ns.name] = joined[ns.name].plus(ns) if ns.name in joined else ns
+    return State(tuple(joined.values()))

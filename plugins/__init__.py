@@ -1,0 +1,1 @@
+"""One folder per network plugin; `contract` is what they share, `registry` lists them."""

@@ -1,0 +1,35 @@
+"""What a network plugin is: a pure function from the cluster to wanted kernel state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bgp.model import Router
+from cluster.model import Cluster
+from kernel.state import State
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a mode wants: kernel state of nodes and pods, BGP routers, and the pods' MTU in bytes."""
+
+    state: State
+    routers: tuple[Router, ...] = ()
+    pod_mtu: int = 1500
+    notes: tuple[str, ...] = ()
+    """One sentence for each thing done differently here than on a real node, and why."""
+
+
+class Mode(Protocol):
+    """One mode of a plugin, the class of `plugins/<plugin>/<mode>.py`."""
+
+    plugin: str
+    name: str
+    families: tuple[int, ...]
+    needs: frozenset[str]
+    """Names of kernel features (kernel.features.FEATURES) without which the mode cannot run."""
+
+    def wanted(self, cluster: Cluster, features: frozenset[str]) -> Wanted:
+        """The whole wanted state of `cluster`. `features` are those the kernel has."""
+        ...
