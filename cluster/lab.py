@@ -1,0 +1,160 @@
+"""A running lab: the wanted state of a topology and a mode, applied and kept by this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from bgp.converge import wait
+from bgp.daemons import Routers
+from cluster.model import Cluster
+from cluster.plan import cluster_of
+from kernel.engine import Engine, Report
+from kernel.errors import BadInput, MissingFeature
+from kernel.namespaces import Namespaces
+from kernel.resolver import Resolvers
+from kernel.state import State, merge
+from plugins.contract import Wanted
+from plugins.registry import mode as find_mode
+from topologies.spec import LabSpec, from_json
+from topologies.underlay import underlay
+
+CONVERGENCE_S = 30.0
+"""Deadline for BGP, in seconds; a full mesh of ten routers takes under three."""
+Said = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that follows from a topology, a mode and a kernel's features, with nothing built."""
+
+    spec: LabSpec
+    plugin: str
+    mode: str
+    features: frozenset[str]
+    cluster: Cluster
+    wanted: Wanted
+    state: State
+
+
+def plan(spec: LabSpec, plugin: str, mode: str, features: frozenset[str]) -> Plan:
+    """Raises BadInput (unknown mode, pods that do not fit) and MissingFeature."""
+    chosen = find_mode(plugin, mode)
+    if lacking := sorted(chosen.needs - features):
+        what = f"{plugin} {mode} needs {', '.join(lacking)}, which this kernel lacks"
+        raise MissingFeature(what, where="--mode", remedy="use --kernel embedded, which has every feature")
+    cluster = cluster_of(spec)
+    wanted = chosen.wanted(cluster, features)
+    return Plan(spec, plugin, mode, features, cluster, wanted, merge((underlay(spec), wanted.state)))
+
+
+class Lab:
+    """The lab that this process holds; its namespaces last as long as it. Also a context manager, already up."""
+
+    def __init__(self, wanted: Plan, folder: Path, *, bind: bool = False) -> None:
+        self._plan = wanted
+        self.namespaces = Namespaces(bind=bind)
+        self.engine = Engine(self.namespaces)
+        self.routers = Routers(self.namespaces, folder)
+        self.resolvers = Resolvers(self.namespaces)
+        self._resolving: threading.Thread | None = None
+
+    @classmethod
+    def from_json(cls, spec: str, plugin: str, mode: str, folder: Path) -> Lab:
+        """A lab of this process's own kernel out of what a client sent; not up yet."""
+        return cls(plan(from_json(spec), plugin, mode, features()), folder, bind=True)
+
+    spec = property(lambda self: self._plan.spec)
+    plugin = property(lambda self: self._plan.plugin)
+    mode = property(lambda self: self._plan.mode)
+    features = property(lambda self: self._plan.features)
+    cluster = property(lambda self: self._plan.cluster)
+    wanted = property(lambda self: self._plan.wanted)
+    state = property(lambda self: self._plan.state)
+
+    def up(self, said: Said = lambda _: None) -> dict[str, Any]:
+        """Builds everything and waits until BGP has converged. Raises what the rooms below raise."""
+        return self._become(self._plan, said)
+
+    def change(self, spec: str, plugin: str, mode: str, said: Said = lambda _: None) -> dict[str, Any]:
+        """Makes the running lab another one by applying the difference; on a bad wish nothing changes."""
+        return self._become(plan(from_json(spec), plugin, mode, self.features), said)
+
+    def plan(self, spec: str, plugin: str, mode: str) -> list[str]:
+        """What `change` would do, a line for each step."""
+        return self.engine.plan(plan(from_json(spec), plugin, mode, self.features).state)
+
+    def shape(self, a: str, b: str, values: Mapping[str, Any]) -> None:
+        """Changes bandwidth, delay, loss or MTU of the link between `a` and `b`."""
+        spec = self.spec.with_link(a, b, **values)
+        self._become(plan(spec, self.plugin, self.mode, self.features), lambda _: None)
+
+    def _become(self, wanted: Plan, said: Said) -> dict[str, Any]:
+        start = time.monotonic()
+        said(f"{wanted.plugin} {wanted.mode}: {len(wanted.state.names)} namespaces")
+        report: Report = self.engine.apply(wanted.state)
+        self.resolvers.set(wanted.state)
+        self._resolve()
+        routers = wanted.wanted.routers
+        converged = None
+        if routers or self._plan.wanted.routers:
+            said(f"FRR: {len(routers)} routers")
+            self.routers.start(routers)
+            converged = wait(routers, self.namespaces, CONVERGENCE_S)
+        self._plan = wanted
+        return {
+            "namespaces": len(wanted.state.names),
+            "nodes": len(wanted.cluster.nodes),
+            "pods": len(wanted.cluster.pods),
+            "routers": len(routers),
+            "messages": report.messages,
+            "made": report.made,
+            "removed": report.removed,
+            "converged_s": converged,
+            "seconds": time.monotonic() - start,
+            "notes": list(wanted.wanted.notes),
+        }
+
+    def _resolve(self) -> None:
+        """hybridnet's daemon answers the kernel's questions for MAC addresses; so does this thread."""
+        if self._resolving is None and self.resolvers.filenos():
+            self._resolving = threading.Thread(target=self.resolvers.run_forever, daemon=True)
+            self._resolving.start()
+
+    def must_have(self, name: str) -> None:
+        """Raises BadInput unless `name` is a node, switch, pod or other member of this lab."""
+        if name not in self.state.names:
+            import difflib
+
+            close = difflib.get_close_matches(name, self.state.names, 1)
+            remedy = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(sorted(self.state.names))}"
+            raise BadInput(f"the lab has no {name!r}", remedy=remedy)
+
+    def after_fork(self) -> None:
+        """In a child: leaves the parent's sockets alone."""
+        self.engine.after_fork()
+
+    def down(self) -> None:
+        """Ends the routers and gives every namespace back to the kernel."""
+        self.routers.stop()
+        self.resolvers.close()
+        self.engine.close()
+        self.namespaces.close()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.down()
+
+
+def features() -> frozenset[str]:
+    """The names of the features that this process's kernel has."""
+    from kernel.features import probe
+
+    return frozenset(name for name, lack in probe().items() if not lack)

@@ -1,0 +1,124 @@
+"""Commands that bring a lab up, use it and end it: up, down, attach, exec, demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cluster.client import call, session
+from console import start
+from kernel import places
+from kernel.errors import BadInput
+
+
+def say(text: str) -> None:
+    """One line of progress, on standard error."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """A new lab, or the running one changed; then the prompt, unless it stays in the background."""
+    chosen = start.choice(arguments)
+    name = arguments.name or chosen.spec.name
+    if arguments.dry_run:
+        return _dry_run(arguments, chosen, name)
+    if name in places.running():
+        return _change(arguments, chosen, places.run_folder(name))
+    return _new(arguments, chosen, name)
+
+
+def _new(arguments: argparse.Namespace, chosen: start.Choice, name: str) -> int:
+    kernel, why = start.choose_kernel(arguments.kernel, chosen.plugin, chosen.mode)
+    say(f"lab {name!r} on the {kernel} kernel: {why}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    lab = start.start(chosen, kernel, name, arguments.detach, say)
+    _show(arguments, lab.summary)
+    if arguments.detach:
+        return 0
+    try:
+        return session(lab.folder, {"request": "prompt"})
+    finally:
+        lab.down()
+
+
+def _change(arguments: argparse.Namespace, chosen: start.Choice, folder: Path) -> int:
+    if arguments.kernel not in ("auto", kernel := places.kernel_of(folder)):
+        what = f"the lab {folder.name!r} runs on the {kernel} kernel"
+        raise BadInput(what, where="--kernel", remedy="take it down first, or give another --name")
+    summary = call(folder, chosen.request("up"), say)
+    _show(arguments, summary | {"kernel": kernel, "lab": folder.name})
+    return 0 if arguments.detach or not sys.stdin.isatty() else session(folder, {"request": "prompt"})
+
+
+def _show(arguments: argparse.Namespace, summary: dict[str, Any]) -> None:
+    if arguments.json:
+        print(json.dumps(summary, indent=2), flush=True)
+        return
+    routed = f", BGP converged in {summary['converged_s']:.2f} s" if summary["converged_s"] is not None else ""
+    changed = f"{summary['made']} made, {summary['removed']} removed"
+    say(f"up in {summary['seconds']:.2f} s: {summary['nodes']} nodes, {summary['pods']} pods ({changed}){routed}")
+    for note in summary["notes"]:
+        say(f"note: {note}")
+
+
+def _dry_run(arguments: argparse.Namespace, chosen: start.Choice, name: str) -> int:
+    """The difference to the running lab, or everything when there is none."""
+    if name in places.running():
+        steps = call(places.run_folder(name), chosen.request("plan"))
+        print("\n".join(steps) if steps else "nothing to do")
+        return 0
+    from console.look import export_text
+
+    print(export_text(arguments, "ip"), end="")
+    return 0
+
+
+def down(arguments: argparse.Namespace) -> int:
+    """Ends a lab."""
+    folder = start.running_folder(arguments.name)
+    start.end(folder)
+    say(f"lab {folder.name!r} is down")
+    return 0
+
+
+def attach(arguments: argparse.Namespace) -> int:
+    """The Mininet prompt of a running lab."""
+    return session(start.running_folder(arguments.name), {"request": "prompt"})
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """One command in a namespace of the lab; its exit status is ours."""
+    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
+    if not argv:
+        raise BadInput("no command to run", where="exec", remedy="write it after --, such as: exec pod1 -- ip addr")
+    folder = start.running_folder(arguments.name)
+    return session(folder, {"request": "exec", "netns": arguments.netns, "argv": argv})
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Up, verify, one trace, down."""
+    began = time.monotonic()
+    chosen = start.choice(arguments)
+    kernel, why = start.choose_kernel(arguments.kernel, chosen.plugin, chosen.mode)
+    say(f"bringing up {chosen.plugin} {chosen.mode} on the {kernel} kernel: {why}")
+    lab = start.start(chosen, kernel, f"demo-{places.unique()}", False, say)
+    try:
+        colour = sys.stdout.isatty()
+        verified = call(lab.folder, {"request": "verify", "color": colour}, say)
+        print(verified["text"])
+        first, last = chosen.far_pods()
+        request = {"request": "trace", "source": first, "target": last, "options": {}, "color": colour}
+        print(call(lab.folder, request)["text"])
+    finally:
+        lab.down()
+    say(f"{time.monotonic() - began:.1f} s in all. Now try: {_hint()}")
+    return 0 if verified["agree"] else 1
+
+
+def _hint() -> str:
+    return "python run_topology.py   (the same lab with the Mininet prompt; `--help` for the rest)"

@@ -1,0 +1,101 @@
+"""Commands that look: inspect, trace, verify, export, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from cluster.client import call
+from console import start
+from kernel.errors import BadInput
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """The lab as a whole, or one namespace of it."""
+    found = call(start.running_folder(arguments.name), {"request": "inspect", "netns": arguments.netns})
+    if arguments.json:
+        _print_json(found)
+    else:
+        from console import views
+
+        (views.namespace if arguments.netns else views.lab)(found)
+    return 0
+
+
+def trace(arguments: argparse.Namespace) -> int:
+    """One packet's path; status 1 when it was not answered."""
+    options: dict[str, Any] = {"probe": arguments.probe, "family": arguments.family, "timeout_s": arguments.timeout}
+    if arguments.size is not None:
+        options["size"] = arguments.size
+    if arguments.timeout <= 0:
+        raise BadInput("the time to wait must be above 0 seconds", where="--timeout")
+    folder = start.running_folder(arguments.name)
+    request = {"request": "trace", "source": arguments.source, "target": arguments.target, "options": options}
+    seen = call(folder, request | {"color": sys.stdout.isatty()})
+    if arguments.json:
+        _print_json(seen["trace"])
+    else:
+        print(seen["text"])
+    return 0 if seen["delivered"] else 1
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Documented against observed; status 1 when they differ."""
+    folder = start.running_folder(arguments.name)
+    found = call(
+        folder, {"request": "verify", "color": sys.stdout.isatty()}, lambda text: print(f"  {text}", file=sys.stderr)
+    )
+    if arguments.json:
+        _print_json(found["verdicts"])
+    else:
+        print(found["text"])
+    return 0 if found["agree"] else 1
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """The lab as text; nothing is built."""
+    print(export_text(arguments, arguments.format), end="")
+    return 0
+
+
+def export_text(arguments: argparse.Namespace, form: str) -> str:
+    """What `up` with the same arguments would make, as `ip` words, frr.conf or JSON."""
+    from bgp.render import frr_conf
+    from cluster.lab import plan
+    from kernel.export import as_ip
+
+    if form == "schema":
+        from topologies.spec import schema
+
+        return json.dumps(schema(), indent=2) + "\n"
+    chosen = start.choice(arguments)
+    kernel, _ = start.choose_kernel(arguments.kernel, chosen.plugin, chosen.mode)
+    planned = plan(chosen.spec, chosen.plugin, chosen.mode, start.features_of(kernel))
+    if form == "json":
+        from console.facts import plain
+
+        return json.dumps(plain(planned.state), indent=2) + "\n"
+    configurations = "".join(f"# {r.netns}: frr.conf\n{frr_conf(r)}\n" for r in planned.wanted.routers)
+    if form == "frr":
+        return configurations or f"# {chosen.plugin} {chosen.mode} runs no BGP\n"
+    commented = "".join(f"# {line}\n" if line else "#\n" for line in configurations.splitlines())
+    return as_ip(planned.state) + commented
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """What this machine can do."""
+    from kernel import doctor as examiner
+    from plugins.registry import MODES, mode
+
+    report = examiner.examine([(key, mode(*key.split("-", 1)).needs) for key in MODES])
+    if arguments.json:
+        _print_json(report.to_json())
+    else:
+        examiner.show(report)
+    return 0

@@ -1,0 +1,65 @@
+"""The lab's first process, as kernel.places starts it: the server, with what the rooms above add to it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from cluster import session
+from cluster.channel import Channel
+from cluster.lab import Lab
+from cluster.server import Server, answer, listener
+
+
+def serve(_arguments: argparse.Namespace) -> int:
+    """Serves until `down`."""
+    jobs = {
+        "inspect": answer(_inspect),
+        "trace": answer(_trace),
+        "verify": _verify,
+        "prompt": _prompt,
+    }
+    Server(listener(), jobs, _preload).serve()
+    return 0
+
+
+def _preload() -> None:
+    """Imports what the first trace would otherwise wait for (a second on the embedded kernel)."""
+    import paths.show
+    import paths.verify  # noqa: F401
+
+
+def _inspect(lab: Lab, request: Mapping[str, Any]) -> Any:
+    from console.facts import of_lab, of_namespace
+
+    netns = request.get("netns")
+    if netns is None:
+        return of_lab(lab)
+    lab.must_have(netns)
+    return of_namespace(lab, netns)
+
+
+def _trace(lab: Lab, request: Mapping[str, Any]) -> Any:
+    from paths.show import tree
+    from paths.trace import trace
+
+    options = dict(request["options"])
+    seen = trace(lab, request["source"], request["target"], **options)
+    return {"trace": seen.to_json(), "delivered": seen.delivered, "text": tree(seen, color=request["color"])}
+
+
+def _verify(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:
+    from paths.show import verdicts
+    from paths.verify import verify
+
+    found = verify(lab, progress=lambda text: channel.send({"progress": str(text)}))
+    text = verdicts(found, color=request["color"])
+    answers = [verdict.to_json() for verdict in found]
+    channel.send({"done": {"verdicts": answers, "agree": all(verdict.agrees for verdict in found), "text": text}})
+
+
+def _prompt(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:
+    from console.prompt import prompt
+
+    session.function(channel, request, lambda: prompt(lab))

@@ -1,0 +1,121 @@
+"""From arguments to a lab: which topology, which mode, which kernel, and its first process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.client import INSIDE, SOCKET, call
+from kernel import places
+from kernel.errors import BadInput, LabBusy
+from kernel.places import Process
+from topologies.spec import LabSpec
+
+PROGRAM = Path(__file__).resolve().parent.parent / "run_topology.py"
+DEFAULT = "default"
+DEFAULT_MODE = "hybridnet-vxlan"
+DOWN_S = 10.0
+"""How long the lab's processes may take to end, seconds."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What lab is asked for."""
+
+    spec: LabSpec
+    plugin: str
+    mode: str
+
+    def request(self, name: str) -> dict[str, str]:
+        """As the lab's server takes it."""
+        return {"request": name, "spec": self.spec.model_dump_json(), "plugin": self.plugin, "mode": self.mode}
+
+
+def choice(arguments: argparse.Namespace) -> Choice:
+    """The topology and mode of `--file`, `--preset`, `--plugin` and `--mode`. Raises BadInput."""
+    from topologies import spec as specs
+
+    spec = specs.load(Path(arguments.file)) if arguments.file else specs.preset(arguments.preset or DEFAULT)
+    return Choice(spec, *_mode(arguments.plugin, arguments.mode, spec))
+
+
+def _mode(plugin: str | None, mode: str | None, spec: LabSpec) -> tuple[str, str]:
+    from plugins.registry import MODES
+    from plugins.registry import mode as find
+
+    if plugin is None and mode is None and spec.plugin is None:
+        plugin, _, mode = DEFAULT_MODE.partition("-")
+    plugin = plugin or spec.plugin or DEFAULT_MODE.partition("-")[0]
+    if mode is None:
+        if plugin == spec.plugin and spec.mode:
+            mode = spec.mode
+        else:
+            mode = next((key.partition("-")[2] for key in MODES if key.partition("-")[0] == plugin), "")
+    find(plugin, mode)
+    return plugin, mode
+
+
+def choose_kernel(wish: str, plugin: str, mode: str) -> tuple[str, str]:
+    """The kernel to run on and why. Raises BadInput, MissingFeature and NotPermitted."""
+    from plugins.registry import mode as find
+
+    return places.choose(wish, find(plugin, mode).needs, for_what=f"{plugin} {mode}")
+
+
+def running_folder(name: str | None) -> Path:
+    """The run folder of the running lab `name`, or of the only one. Raises LabBusy and BadInput."""
+    if inside := os.environ.get(INSIDE):  # the prompt's own commands
+        return Path(inside)
+    running = places.running()
+    if name is None and len(running) > 1:
+        raise BadInput(f"several labs run: {', '.join(running)}", where="--name", remedy="say which with --name")
+    if name is None and not running:
+        raise LabBusy("no lab is running", remedy="start one with `run_topology.py up`")
+    if name is not None and name not in running:
+        others = f"running: {', '.join(running)}" if running else "start one with `run_topology.py up`"
+        raise LabBusy(f"no lab named {name!r} is running", where="--name", remedy=others)
+    return places.run_folder(name or running[0])
+
+
+@dataclass
+class Started:
+    """A lab that this process started: its first process and what `up` said of it."""
+
+    folder: Path
+    process: Process
+    summary: dict[str, Any]
+
+    def down(self) -> None:
+        """Ends it and removes its run folder."""
+        end(self.folder)
+
+
+def start(chosen: Choice, kernel: str, name: str, detach: bool, said: Callable[[str], None]) -> Started:
+    """A new lab, up. When that fails, nothing of it is left and the lab's own error is raised."""
+    folder = places.run_folder(name)
+    process = places.launch(
+        kernel, name, [sys.executable, str(PROGRAM), "serve"], folder, detach=detach, listen=folder / SOCKET
+    )
+    try:
+        summary = call(folder, chosen.request("up"), said)
+    except BaseException:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Started(folder, process, summary | {"kernel": kernel, "lab": name})
+
+
+def end(folder: Path) -> None:
+    """Takes a lab down: asks it to end, waits for its processes, and removes its run folder."""
+    try:
+        call(folder, {"request": "down"})
+    finally:
+        places.wait_gone(folder, DOWN_S)
+        shutil.rmtree(folder, ignore_errors=True)
