@@ -1,0 +1,142 @@
+"""Filter rules and ipsets, applied through Debian's iptables and ipset: one text a family, in one transaction.
+
+Debian has two backends. iptables-nft is taken where the kernel has nftables; the embedded kernel has not, and
+gets iptables-legacy. The text is the same for both (iptables-restore(8), ipset(8)).
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kernel.diff import Change
+from kernel.errors import KernelRefused, MissingFeature
+from kernel.namespaces import Namespaces
+from kernel.state import FilterRule, IpSet, Netns
+
+BUILT_IN: Mapping[str, tuple[str, ...]] = {
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
+    "raw": ("PREROUTING", "OUTPUT"),
+}
+"""The chains that a table is born with."""
+NEW = "-new"
+
+
+def sets_text(sets: Iterable[IpSet]) -> str:
+    """For `ipset restore`: each set is filled aside and swapped in, so no packet sees it half full."""
+    lines = []
+    for one in sets:
+        family = "inet6" if one.family == 6 else "inet"
+        for name in (one.name, one.name + NEW):
+            lines.append(f"create -exist {name} {one.kind} family {family}")
+        lines.append(f"flush {one.name}{NEW}")
+        lines += [f"add -exist {one.name}{NEW} {member}" for member in one.members]
+        lines += [f"swap {one.name}{NEW} {one.name}", f"destroy {one.name}{NEW}"]
+    return "".join(line + "\n" for line in lines)
+
+
+def rules_text(rules: Iterable[FilterRule], family: int) -> str:
+    """For iptables-restore without --noflush: the tables named are replaced as a whole."""
+    tables: dict[str, list[FilterRule]] = {}
+    for rule in rules:
+        if rule.family == family:
+            tables.setdefault(rule.table, []).append(rule)
+    text = ""
+    for table, found in tables.items():
+        own = dict.fromkeys(rule.chain for rule in found if rule.chain not in BUILT_IN[table])
+        text += f"*{table}\n" + "".join(f":{chain} ACCEPT [0:0]\n" for chain in BUILT_IN[table])
+        text += "".join(f":{chain} - [0:0]\n" for chain in own)
+        text += "".join(f"-A {rule.chain} {shlex.join(rule.args)}\n" for rule in found) + "COMMIT\n"
+    return text
+
+
+@functools.cache
+def backend() -> str:
+    """ "nft" or "legacy": what this kernel can do. Raises MissingFeature when it can neither."""
+    for name in ("nft", "legacy"):
+        found = subprocess.run([f"iptables-{name}", "-t", "nat", "-L", "-n"], capture_output=True, check=False)
+        if found.returncode == 0:
+            return name
+    raise MissingFeature("this kernel has neither nftables nor iptables", remedy="use --kernel embedded")
+
+
+@dataclass
+class _Run:
+    """A restore that is under way in one namespace."""
+
+    where: str
+    argv: list[str]
+    child: subprocess.Popen[Any]
+    text: str
+
+    def finish(self) -> None:
+        _, said = self.child.communicate(self.text)
+        if self.child.returncode:
+            what = f"{self.argv[0]} refused the rules: {said.strip()}"
+            raise KernelRefused(what, where=f"namespace {self.where}")
+
+
+def apply(namespaces: Namespaces, changes: Iterable[Change]) -> None:
+    """Sets first, then rules; all namespaces at the same time, since each takes a process or three.
+
+    Raises KernelRefused with the tool's own words.
+    """
+    wanted = [change for change in changes if _touched(change)]
+    _all(namespaces, ((c.add.name, ["ipset", "restore"], sets_text(c.add.ipsets)) for c in wanted if c.add.ipsets))
+    if any(change.add.filters or change.remove.filters for change in wanted):
+        _all(namespaces, (run for change in wanted for run in _restores(change, backend())))
+    stale = ((c.add.name, ["ipset", "restore"], _destroys(c)) for c in wanted)
+    _all(namespaces, (run for run in stale if run[2]))
+
+
+def _touched(change: Change) -> bool:
+    return any((change.add.filters, change.add.ipsets, change.remove.filters, change.remove.ipsets))
+
+
+def _restores(change: Change, kind: str) -> Iterable[tuple[str, list[str], str]]:
+    """A restore for each family; a table that is wanted no more is emptied by the same text."""
+    for family, tool in ((4, "iptables"), (6, "ip6tables")):
+        text = rules_text(change.add.filters, family)
+        tables = {rule.table for rule in change.add.filters if rule.family == family}
+        gone = {rule.table for rule in change.remove.filters if rule.family == family} - tables
+        text += "".join(f"*{table}\nCOMMIT\n" for table in sorted(gone))
+        if text:
+            yield change.add.name, [f"{tool}-{kind}-restore"], text
+
+
+def _destroys(change: Change) -> str:
+    names = {one.name for one in change.remove.ipsets} - {one.name for one in change.add.ipsets}
+    return "".join(f"destroy {name}\n" for name in sorted(names))
+
+
+def _all(namespaces: Namespaces, runs: Iterable[tuple[str, list[str], str]]) -> None:
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    started = [
+        _Run(name, argv, namespaces.spawn(name, argv, stdin=pipe, stdout=null, stderr=pipe, text=True), text)
+        for name, argv, text in runs
+    ]
+    for run in started:
+        run.finish()
+
+
+def lines(ns: Netns) -> list[str]:
+    """The same as single commands, for people to read."""
+    said = []
+    for one in ns.ipsets:
+        said.append(f"ipset create {one.name} {one.kind} family {'inet6' if one.family == 6 else 'inet'}")
+        said += [f"ipset add {one.name} {member}" for member in one.members]
+    known: set[tuple[int, str, str]] = set()
+    for rule in ns.filters:
+        tool = "ip6tables" if rule.family == 6 else "iptables"
+        place = (rule.family, rule.table, rule.chain)
+        if rule.chain not in BUILT_IN[rule.table] and place not in known:
+            said.append(f"{tool} -t {rule.table} -N {rule.chain}")
+            known.add(place)
+        said.append(f"{tool} -t {rule.table} -A {rule.chain} {shlex.join(rule.args)}")
+    return said
