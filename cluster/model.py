@@ -50,16 +50,26 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Speaker:
+    """A namespace beside the nodes that speaks BGP: a route reflector (`cluster_id`, RFC 4456) or a router of
+    another AS (`asn`). `addresses` are CIDRs, one for each subnet and family that it is in."""
+
+    netns: str
+    addresses: tuple[str, ...]
+    asn: int | None = None
+    cluster_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Cluster:
-    """Everything a plugin may look at. `reflectors` are namespaces that run BGP route reflectors:
-    (name, IPv4 address) pairs; `peers` likewise the gateway routers that speak BGP."""
+    """Everything a plugin may look at."""
 
     nodes: tuple[Node, ...]
     pods: tuple[Pod, ...]
     pools: tuple[Pool, ...]
     blocks: tuple[Block, ...]
-    reflectors: tuple[tuple[str, str], ...] = ()
-    peers: tuple[tuple[str, str], ...] = ()
+    reflectors: tuple[Speaker, ...] = ()
+    routers: tuple[Speaker, ...] = ()
 
     def node(self, name: str) -> Node:
         return next(n for n in self.nodes if n.name == name)

@@ -95,7 +95,8 @@ def new_link(link: Link, index: int, master: int | None, dev: int | None) -> Req
     """A bridge, VXLAN or VLAN device; `dev` is the index of the device under it."""
     body = ifinfo(index, link.up) + common(link) + (u32(10, master) if master else b"")
     if isinstance(link, Bridge):
-        data = nest(2, attr(7, bytes([link.vlan_filtering]))) if link.vlan_filtering else b""
+        no_pvid = attr(39, struct.pack("=H", 0))  # else every port is in VLAN 1 too
+        data = nest(2, attr(7, b"\1") + no_pvid) if link.vlan_filtering else b""
         return NEWLINK, CREATE | EXCL, body + nest(18, text(1, "bridge"), data), lambda: f"bridge {link.name}"
     if isinstance(link, Vxlan):
         return NEWLINK, CREATE | EXCL, body + _vxlan(link, dev or 0), lambda: f"VXLAN device {link.name}"

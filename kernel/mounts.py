@@ -1,0 +1,78 @@
+"""Private mounts of a lab's first process: its own /run and friends, with what it needs kept visible."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kernel.errors import NotPermitted
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+"""linux/mount.h"""
+OWN = ("/run", "/var/tmp", "/etc/frr")
+"""What a lab has for itself: FRR, iptables and `ip netns` write there."""
+FRR_GROUPS = "frrvty:x:0:root\nfrr:x:0:root\n"
+"""Debian's vtysh and daemons look these groups up; in a user namespace only id 0 exists."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(source: str, target: str, kind: str | None, flags: int = 0, options: str = "") -> None:
+    """mount(2). Raises NotPermitted."""
+    if _libc.mount(source.encode(), target.encode(), kind.encode() if kind else None, flags, options.encode() or None):
+        reason = os.strerror(ctypes.get_errno())
+        what = f"mounting {kind or source} on {target} is not allowed: {reason}"
+        raise NotPermitted(what, remedy="use --kernel embedded, which needs no mounts of this machine")
+
+
+def own(places: Iterable[str], keep: Sequence[Path]) -> None:
+    """A tmpfs on each of `places` that exists; the paths of `keep` that it would hide are bound back."""
+    for place in places:
+        if not os.path.isdir(place):
+            continue
+        inner = [path for path in _outermost(keep) if path.is_relative_to(place) and path.exists()]
+        if any(path == Path(place) for path in inner):
+            continue
+        fds = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in inner]
+        mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+        for path, fd in zip(inner, fds, strict=True):
+            path.mkdir(parents=True)
+            mount(f"/proc/self/fd/{fd}", str(path), None, MS_BIND | MS_REC)
+            os.close(fd)
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """Without those that lie in another one."""
+    found: list[Path] = []
+    for path in sorted({Path(os.path.realpath(p)) for p in paths}, key=lambda p: len(p.parts)):
+        if not any(path.is_relative_to(other) for other in found):
+            found.append(path)
+    return found
+
+
+def frr_groups() -> None:
+    """A copy of /etc/group that has FRR's groups, over the real one; needs a /run of our own."""
+    copy = Path("/run/podpath.group")
+    with open("/etc/group") as file:
+        others = [line for line in file if line.split(":")[0] not in ("frr", "frrvty")]
+    copy.write_text("".join(others) + FRR_GROUPS)
+    mount(str(copy), "/etc/group", None, MS_BIND)
+
+
+def fresh_proc_and_sys() -> None:
+    """/proc of our process namespace and /sys of our network namespace, where a container lets us."""
+    with contextlib.suppress(NotPermitted):
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    with contextlib.suppress(NotPermitted):
+        mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def reachable_for_others(keep: Sequence[Path]) -> None:
+    """Makes `keep` reachable for a user that may not enter some folder above: that folder becomes a tmpfs here,
+    in this mount namespace only, which holds nothing but `keep`."""
+    for path in _outermost(keep):
+        for parent in reversed(path.parents):
+            if not parent.stat().st_mode & 0o001:
+                own([str(parent)], keep)

@@ -1,0 +1,267 @@
+"""The three kernels to run on, and a lab's life as the machine sees it: its first process and its run folder.
+
+host      root, on the machine's kernel, in namespaces of the lab's own
+user      the same without root, in a user namespace
+embedded  a whole Linux kernel as a process (Debian's user-mode-linux), as any user
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from kernel.errors import BadInput, LabBusy, MissingFeature, NotConverged
+
+KERNELS = ("host", "user", "embedded")
+SOCKET, LOCK, PID, LOG = "control.sock", "lock", "pid", "log"
+"""The files of a run folder: control socket, lock of the living lab, its first process, what it said."""
+HOME = Path(__file__).resolve().parent.parent
+
+
+class Process:
+    """The process that stands for a lab; kill -9 of it ends the whole lab."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    def wait(self) -> int:
+        """The first process's exit status; 128 + the signal's number if one ended it."""
+        if self._status is None:
+            self._take(os.waitpid(self.pid, 0)[1])
+        assert self._status is not None
+        return self._status
+
+    def poll(self) -> int | None:
+        """The same if it has ended."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._take(status)
+        return self._status
+
+    def kill(self) -> None:
+        """Ends it and the lab at once."""
+        if self._status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _take(self, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        self._status = code if code >= 0 else 128 - code
+
+
+def launch(
+    kernel: str,
+    lab: str,
+    argv: Sequence[str],
+    run_folder: Path,
+    *,
+    detach: bool = False,
+    listen: Path | None = None,
+) -> Process:
+    """Runs `argv` as a lab's first process on `kernel`; returns once it runs (host, user) or boots (embedded).
+
+    It inherits standard input, output and error; detached it gets /dev/null and the folder's log, and
+    outlives the caller. Otherwise it dies with the caller, even by kill -9. In its environment:
+    PODPATH_KERNEL, PODPATH_RUN (the run folder as seen there), and with `listen` PODPATH_LISTEN_FD, a listening
+    socket, and PODPATH_CONTROL, the folder of that socket as seen there.
+
+    Raises BadInput (no such kernel), LabBusy (the folder belongs to a living lab), NotPermitted and MissingTool.
+    """
+    if kernel not in KERNELS:
+        raise BadInput(f"there is no kernel {kernel!r}", where="--kernel", remedy=f"one of auto, {', '.join(KERNELS)}")
+    run_folder = run_folder.absolute()
+    with locked(run_folder) as lock, _listening(listen) as control:
+        if kernel == "embedded":
+            from kernel.embedded import start
+        else:
+            from kernel.inside import start
+        pid = start(kernel, lab, list(argv), run_folder, detach=detach, lock=lock, control=control)
+    return Process(pid)
+
+
+@contextlib.contextmanager
+def _listening(path: Path | None) -> Iterator[socket.socket | None]:
+    """A listening unix socket at `path`, for the first process or the relay; closed here afterwards."""
+    if path is None:
+        yield None
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, short(path.parent) as folder:
+        path.unlink(missing_ok=True)
+        before = os.umask(0o077)
+        try:
+            sock.bind(f"{folder}/{path.name}")
+        finally:
+            os.umask(before)
+        sock.listen(64)
+        yield sock
+
+
+@contextlib.contextmanager
+def short(folder: Path) -> Iterator[str]:
+    """A short name of a folder for the socket calls: sun_path holds 107 bytes only (unix(7))."""
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+# -- run folders -----------------------------------------------------------------------------------------
+
+
+def root() -> Path:
+    """Where this user's run folders are: /run/podpath for root, else in XDG_RUNTIME_DIR or ~/.cache."""
+    if os.geteuid() == 0:
+        return Path("/run/podpath")
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime and os.access(runtime, os.W_OK):
+        return Path(runtime) / "podpath"
+    return Path.home() / ".cache" / "podpath"
+
+
+def run_folder(lab: str) -> Path:
+    """The run folder of the lab of that name, which need not exist. Raises BadInput for a name that is no file name."""
+    if not lab or "/" in lab or lab.startswith(".") or len(lab) > 64:
+        raise BadInput(
+            f"{lab!r} cannot be a lab's name", where="--name", remedy="use letters, digits and dashes, at most 64"
+        )
+    return root() / lab
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """The folder, made if needed, and its lock as a descriptor that the lab's processes inherit and so hold.
+
+    A folder that a killed lab left is taken over. Raises LabBusy when the lab lives.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise BadInput(f"the run folder cannot be used: {problem.strerror}", where=str(folder)) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = f"a lab named {folder.name!r} runs already"
+            raise LabBusy(what, where="--name", remedy="take it down, or give another name") from None
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def alive(folder: Path) -> bool:
+    """A lab holds this folder."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(lock)
+
+
+def running() -> list[str]:
+    """The names of this user's living labs."""
+    try:
+        return sorted(folder.name for folder in root().iterdir() if alive(folder))
+    except FileNotFoundError:
+        return []
+
+
+def holder(folder: Path) -> int | None:
+    """The first process of the living lab in `folder`, as a number of the machine."""
+    try:
+        return int((folder / PID).read_text()) if alive(folder) else None
+    except (OSError, ValueError):
+        return None
+
+
+def wait_gone(folder: Path, deadline_s: float) -> None:
+    """Waits until the last process of a lab has ended; kills what is still there at the deadline (seconds).
+
+    Raises NotConverged when even that does not help.
+    """
+    if (pid := holder(folder)) is not None:
+        with contextlib.suppress(ProcessLookupError):
+            fd = os.pidfd_open(pid)
+            try:
+                if not select.select([fd], [], [], deadline_s)[0]:
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+            finally:
+                os.close(fd)
+    deadline = time.monotonic() + deadline_s
+    while alive(folder):  # the others of its process namespace end within a moment; a lock announces nothing
+        if time.monotonic() > deadline:
+            raise NotConverged(f"the lab {folder.name!r} did not end within {deadline_s:g} s", where=str(folder))
+        time.sleep(0.002)
+
+
+def unique() -> str:
+    """A suffix for names of labs that live as long as this process."""
+    return str(os.getpid())
+
+
+# -- choosing --------------------------------------------------------------------------------------------
+
+
+def usable() -> dict[str, str]:
+    """Each kernel, and "" or why it cannot be used here."""
+    from kernel.embedded import why_not as no_embedded
+    from kernel.inside import why_not as no_user
+
+    return {
+        "host": "" if os.geteuid() == 0 else "it needs root",
+        "user": no_user(),
+        "embedded": no_embedded(),
+    }
+
+
+def features_of(kernel: str) -> frozenset[str]:
+    """The features of a kernel: probed on this machine; for the embedded one those that it is known to have."""
+    from kernel.features import EMBEDDED, probe
+
+    if kernel == "embedded":
+        return EMBEDDED
+    return frozenset(name for name, lack in probe().items() if not lack)
+
+
+def choose(wish: str, needs: frozenset[str], for_what: str) -> tuple[str, str]:
+    """The kernel for `wish` ("auto": the first that has all of `needs`) and why, in words.
+
+    Raises BadInput (no such kernel), NotPermitted, MissingTool, and MissingFeature that names what is lacking.
+    """
+    if wish not in ("auto", *KERNELS):
+        raise BadInput(f"there is no kernel {wish!r}", where="--kernel", remedy=f"one of auto, {', '.join(KERNELS)}")
+    if wish != "auto":
+        if lacking := sorted(needs - features_of(wish)):
+            what = f"the {wish} kernel lacks {', '.join(lacking)}, which {for_what} needs"
+            raise MissingFeature(what, where="--kernel", remedy="use --kernel embedded" if wish != "embedded" else "")
+        return wish, "as asked for"
+    reasons: dict[str, str] = {}
+    for kernel, why in usable().items():
+        lacking = [] if why else sorted(needs - features_of(kernel))
+        if not why and not lacking:
+            return kernel, _because(kernel, for_what, reasons)
+        reasons[kernel] = why or f"it lacks {', '.join(lacking)}"
+    what = f"no kernel here can run {for_what}: " + "; ".join(f"{k}: {why}" for k, why in reasons.items())
+    raise MissingFeature(what, where="--kernel auto", remedy="see `run_topology.py doctor`")
+
+
+def _because(kernel: str, for_what: str, reasons: Mapping[str, str]) -> str:
+    others = "".join(f"; not {name}: {why}" for name, why in reasons.items())
+    return f"the first with all that {for_what} needs{others}"

@@ -1,0 +1,220 @@
+"""What a topology's parts must be to each other; each mistake is told at its place, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from ipaddress import ip_address, ip_interface, ip_network
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from kernel.errors import BadInput
+from kernel.state import IFNAMSIZ
+
+if TYPE_CHECKING:
+    from topologies.spec import LabSpec, PoolSpec, Port
+
+Loc = Sequence[int | str]
+Where = Callable[[Loc], str]
+LEAST_IPV6_MTU = 1280
+"""RFC 8200, section 5."""
+
+
+def check(spec: LabSpec, where: Where) -> None:
+    """Raises BadInput for the first mistake."""
+    for one in (_names, _links, _ports, _addresses, _gateways, _mtus, _pools, _capacity, _pods):
+        one(spec, where)
+
+
+def _named(spec: LabSpec) -> Iterator[tuple[Loc, str]]:
+    """Everything that becomes a namespace."""
+    yield from ((("switches", i, "name"), one.name) for i, one in enumerate(spec.switches))
+    yield from ((("nodes", i, "name"), one.name) for i, one in enumerate(spec.nodes))
+    yield from ((("reflectors", i, "name"), one.name) for i, one in enumerate(spec.reflectors))
+    yield from ((("pods", i, "name"), one.name) for i, one in enumerate(spec.pods))
+    if spec.router:
+        yield ("router", "name"), spec.router.name
+    if spec.client:
+        yield ("client", "name"), spec.client.name
+
+
+def placed_ports(spec: LabSpec) -> Iterator[tuple[Loc, str, Port]]:
+    """Every NIC on a switch with its place and its owner."""
+    yield from ((("nodes", i), one.name, one) for i, one in enumerate(spec.nodes))
+    yield from ((("reflectors", i), one.name, one) for i, one in enumerate(spec.reflectors))
+    if spec.router:
+        yield from ((("router", "ports", i), spec.router.name, one) for i, one in enumerate(spec.router.ports))
+
+
+def _names(spec: LabSpec, where: Where) -> None:
+    seen: set[str] = set()
+    for loc, name in _named(spec):
+        if name in seen:
+            raise BadInput(
+                f"the name {name!r} is taken", where=where(loc), remedy="every node, pod and switch needs its own"
+            )
+        seen.add(name)
+        if loc[0] != "pods" and len(name) > IFNAMSIZ - (2 if loc[0] == "router" else 0):
+            limit = IFNAMSIZ - (2 if loc[0] == "router" else 0)
+            what = f"{name!r} names a switch port and is longer than {limit} characters"
+            raise BadInput(what, where=where(loc), remedy=f"interface names hold {IFNAMSIZ}: choose a shorter one")
+
+
+def _links(spec: LabSpec, where: Where) -> None:
+    switches = {one.name for one in spec.switches}
+    for i, link in enumerate(spec.links):
+        for end in link.ends:
+            if end not in switches:
+                raise BadInput(
+                    f"there is no switch {end!r}", where=where(("links", i, "ends")), remedy=_one_of(switches)
+                )
+        if link.ends[0] == link.ends[1]:
+            raise BadInput(
+                "a link needs two different ends", where=where(("links", i, "ends")), remedy="name another switch"
+            )
+        if any(set(link.ends) == set(other.ends) for other in spec.links[:i]):
+            raise BadInput(
+                f"{' and '.join(link.ends)} are linked already", where=where(("links", i)), remedy="remove one link"
+            )
+    _loops(spec, where)
+
+
+def _loops(spec: LabSpec, where: Where) -> None:
+    """The bridges run no spanning tree, so a loop would flood for ever."""
+    group = {one.name: one.name for one in spec.switches}
+    for i, link in enumerate(spec.links):
+        a, b = (group[end] for end in link.ends)
+        if a == b:
+            what = f"the link {' - '.join(link.ends)} closes a loop of switches"
+            raise BadInput(what, where=where(("links", i)), remedy="remove a link: the switches run no spanning tree")
+        group = {name: b if of == a else of for name, of in group.items()}
+
+
+def _ports(spec: LabSpec, where: Where) -> None:
+    switches = {one.name for one in spec.switches}
+    for loc, _, port in placed_ports(spec):
+        if port.switch not in switches:
+            raise BadInput(
+                f"there is no switch {port.switch!r}", where=where((*loc, "switch")), remedy=_one_of(switches)
+            )
+    macs: set[str] = set()
+    for loc, _, port in placed_ports(spec):
+        if port.mac in macs:
+            raise BadInput(f"the MAC {port.mac} is taken", where=where((*loc, "mac")), remedy="give another one")
+        macs |= {port.mac} if port.mac else set()
+
+
+def _stated(spec: LabSpec) -> Iterator[tuple[Loc, str]]:
+    for loc, _, port in placed_ports(spec):
+        yield from (((*loc, "addresses", i), address) for i, address in enumerate(port.addresses))
+    if spec.client:
+        yield from ((("client", "addresses", i), one) for i, one in enumerate(spec.client.addresses))
+        yield from ((("client", "router", i), one) for i, one in enumerate(spec.client.router))
+
+
+def _addresses(spec: LabSpec, where: Where) -> None:
+    seen: set[str] = set()
+    for loc, text in _stated(spec):
+        address = ip_interface(text)
+        if str(address.ip) in seen:
+            raise BadInput(f"the address {address.ip} is taken", where=where(loc), remedy="give another one")
+        seen.add(str(address.ip))
+        if (
+            address.network.num_addresses > 2
+            and address.version == 4
+            and address.ip
+            in (
+                address.network.network_address,
+                address.network.broadcast_address,
+            )
+        ):
+            what = f"{address.ip} is the network or broadcast address of {address.network}"
+            raise BadInput(what, where=where(loc), remedy="give a host's address")
+    for i, node in enumerate(spec.nodes):
+        versions = [ip_interface(address).version for address in node.addresses]
+        if versions.count(4) != 1 or versions.count(6) > 1:
+            what = f"{node.name!r} has {versions.count(4)} IPv4 and {versions.count(6)} IPv6 addresses"
+            raise BadInput(
+                what, where=where(("nodes", i, "addresses")), remedy="give one IPv4 and at most one IPv6 address"
+            )
+
+
+def _gateways(spec: LabSpec, where: Where) -> None:
+    for i, node in enumerate(spec.nodes):
+        networks = [ip_interface(address).network for address in node.addresses]
+        for j, gateway in enumerate(node.gateway or ()):
+            if not any(ip_address(gateway) in network for network in networks):
+                what = f"the gateway {gateway} is in no subnet of {node.name!r}"
+                raise BadInput(what, where=where(("nodes", i, "gateway", j)), remedy=_one_of(map(str, networks)))
+    if spec.client and not spec.router:
+        raise BadInput(
+            "a client stands behind a router, and there is none", where=where(("client",)), remedy="add `router`"
+        )
+
+
+def _mtus(spec: LabSpec, where: Where) -> None:
+    for loc, owner, port in placed_ports(spec):
+        if port.mtu < LEAST_IPV6_MTU and any(":" in address for address in port.addresses):
+            what = f"MTU {port.mtu} of {owner!r} is too small for its IPv6 address"
+            raise BadInput(what, where=where((*loc, "mtu")), remedy=f"use {LEAST_IPV6_MTU} or more, or no IPv6")
+
+
+def _pools(spec: LabSpec, where: Where) -> None:
+    for i, pool in enumerate(spec.pools):
+        network = ip_network(pool.cidr)
+        if not network.prefixlen <= pool.block_length <= network.max_prefixlen:
+            what = f"a block of /{pool.block_length} does not fit into {network}"
+            raise BadInput(
+                what, where=where(("pools", i)), remedy="make the pool larger, or the block smaller (a greater number)"
+            )
+    for (_, a), (j, b) in combinations(enumerate(spec.pools), 2):
+        if ip_network(a.cidr).overlaps(ip_network(b.cidr)):
+            raise BadInput(
+                f"the pools {a.cidr} and {b.cidr} overlap", where=where(("pools", j, "cidr")), remedy="move one"
+            )
+    for loc, text in _stated(spec):
+        network = ip_interface(text).network
+        for j, pool in enumerate(spec.pools):
+            if ip_network(pool.cidr).overlaps(network):
+                what = f"the pool {pool.cidr} overlaps {network}, the subnet of {where(loc).rpartition(' ')[2]}"
+                raise BadInput(what, where=where(("pools", j, "cidr")), remedy="move the pool or the subnet")
+
+
+def pods_on(spec: LabSpec, node: str) -> int:
+    """How many pods a node has."""
+    count = next(one.pods for one in spec.nodes if one.name == node)
+    return (spec.pods_per_node if count is None else count) + sum(pod.node == node for pod in spec.pods)
+
+
+def block_room(pool: PoolSpec) -> int:
+    """How many pods a block takes; its first and last address stay free, as a subnet's do."""
+    size = 2 ** ((128 if ":" in pool.cidr else 32) - pool.block_length)
+    return int(size - 2 if size > 2 else size)
+
+
+def _capacity(spec: LabSpec, where: Where) -> None:
+    for i, pool in enumerate(spec.pools):
+        network = ip_network(pool.cidr)
+        blocks = 2 ** (pool.block_length - network.prefixlen)
+        needed = sum(max(1, -(-pods_on(spec, node.name) // block_room(pool))) for node in spec.nodes)
+        if needed > blocks:
+            what = f"the pool {pool.cidr} has {blocks} blocks of /{pool.block_length}, and the nodes need {needed}"
+            raise BadInput(what, where=where(("pools", i)), remedy="make the pool larger, or have fewer pods")
+
+
+def _pods(spec: LabSpec, where: Where) -> None:
+    nodes = {one.name for one in spec.nodes}
+    seen: set[str] = set()
+    for i, pod in enumerate(spec.pods):
+        if pod.node not in nodes:
+            raise BadInput(f"there is no node {pod.node!r}", where=where(("pods", i, "node")), remedy=_one_of(nodes))
+        for j, address in enumerate(pod.addresses):
+            loc = ("pods", i, "addresses", j)
+            if address in seen:
+                raise BadInput(f"the address {address} is taken", where=where(loc), remedy="give another one")
+            seen.add(address)
+            if not any(ip_address(address) in ip_network(pool.cidr) for pool in spec.pools):
+                raise BadInput(f"{address} is in no pool", where=where(loc), remedy=_one_of(p.cidr for p in spec.pools))
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"one of: {', '.join(sorted(names))}"

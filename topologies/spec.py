@@ -1,0 +1,293 @@
+"""What a topology file may say (the schema is lab.schema.json), and how it is read: `load`, `preset`, `from_json`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from kernel.errors import BadInput
+
+PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
+PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans")
+SCHEMA = Path(__file__).resolve().parent / "lab.schema.json"
+NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+"""As Kubernetes names objects (RFC 1123 label)."""
+_RATE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]?)(?:bit(?:/s)?|bps)\s*$", re.IGNORECASE)
+_TIME = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s)\s*$")
+
+
+def _bits(value: Any) -> Any:
+    """Bits a second out of "1 Gbit"."""
+    if isinstance(value, str):
+        if not (found := _RATE.match(value)):
+            raise ValueError("a bandwidth is a number and kbit, Mbit or Gbit, such as 100 Mbit")
+        return int(float(found[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[found[2].lower()])
+    return value
+
+
+def _microseconds(value: Any) -> Any:
+    """Microseconds out of "1 ms"."""
+    if isinstance(value, str):
+        if not (found := _TIME.match(value)):
+            raise ValueError("a delay is a number and us, ms or s, such as 5 ms")
+        return round(float(found[1]) * {"us": 1, "ms": 10**3, "s": 10**6}[found[2]])
+    return value
+
+
+def _percent(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip().removesuffix("%"))
+    return value
+
+
+def _interface(value: str) -> str:
+    """An address with its prefix length, in canonical form."""
+    if "/" not in value:
+        raise ValueError("an address needs its prefix length, such as 192.168.1.1/24")
+    return str(ip_interface(value))
+
+
+def _network(value: str) -> str:
+    return str(ip_network(value))
+
+
+def _address(value: str) -> str:
+    return str(ip_address(value))
+
+
+Name = Annotated[str, Field(pattern=NAME, max_length=63)]
+Cidr = Annotated[str, AfterValidator(_interface)]
+Prefix = Annotated[str, AfterValidator(_network)]
+Address = Annotated[str, AfterValidator(_address)]
+VlanId = Annotated[int, Field(ge=1, le=4094)]
+Mtu = Annotated[int, Field(ge=68, le=65535)]
+Mac = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
+Asn = Annotated[int, Field(ge=1, le=4294967295)]
+Rate = Annotated[int, BeforeValidator(_bits), Field(gt=0)]
+Delay = Annotated[int, BeforeValidator(_microseconds), Field(ge=0, le=10**7)]
+Loss = Annotated[float, BeforeValidator(_percent), Field(ge=0, le=100)]
+
+
+class Part(BaseModel):
+    """Strict: an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shape(Part):
+    """What a link does to packets, in both directions: bits a second, microseconds, percent."""
+
+    bandwidth: Rate | None = None
+    delay: Delay = 0
+    loss: Loss = 0.0
+
+
+class Port(Part):
+    """A NIC on a switch. `vlan` makes it an access port (or is the trunk's native VLAN); `trunk` adds tagged VLANs."""
+
+    switch: Name
+    addresses: tuple[Cidr, ...] = ()
+    mac: Mac | None = None
+    mtu: Mtu = 1500
+    vlan: VlanId | None = None
+    trunk: tuple[VlanId, ...] = ()
+    link: Shape = Shape()
+
+
+class NodeSpec(Port):
+    """A cluster node; `gateway` defaults to the router's address in the node's subnet, one for each family."""
+
+    name: Name
+    gateway: tuple[Address, ...] | None = None
+    pods: Annotated[int, Field(ge=0, le=1000)] | None = None
+
+
+class PodSpec(Part):
+    """A pod by name; without `addresses` they come from the node's block."""
+
+    name: Name
+    node: Name
+    namespace: Name = "default"
+    addresses: tuple[Address, ...] = ()
+
+
+class PoolSpec(Part):
+    """Where pod addresses come from; each node takes blocks of prefix length `block`."""
+
+    cidr: Prefix
+    block: Annotated[int, Field(ge=1, le=128)] | None = None
+
+    @property
+    def block_length(self) -> int:
+        """As stated, else calico's defaults: 26 and 122."""
+        return self.block or (122 if ":" in self.cidr else 26)
+
+
+class SwitchSpec(Part):
+    """A Linux bridge in a namespace of its own."""
+
+    name: Name
+
+
+class LinkSpec(Part):
+    """A link between two switches; it carries every VLAN tagged where the lab has VLANs."""
+
+    ends: tuple[Name, Name]
+    mtu: Mtu = 1500
+    link: Shape = Shape()
+
+
+class RouterSpec(Part):
+    """The gateway between subnets and to the outside; with `asn` it also speaks BGP with the nodes."""
+
+    name: Name = "gw"
+    ports: tuple[Port, ...]
+    asn: Asn | None = None
+
+
+class ReflectorSpec(Port):
+    """A host that reflects routes (RFC 4456); with any, the nodes' mesh is off."""
+
+    name: Name
+    cluster_id: Address
+
+
+class ClientSpec(Part):
+    """A host outside the cluster, behind the router. `router` holds the router's addresses on that link."""
+
+    name: Name = "client"
+    addresses: tuple[Cidr, ...]
+    router: tuple[Cidr, ...]
+
+
+class LabSpec(Part):
+    """A whole lab."""
+
+    name: Name
+    plugin: str | None = None
+    mode: str | None = None
+    pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1)]
+    switches: Annotated[tuple[SwitchSpec, ...], Field(min_length=1)]
+    links: tuple[LinkSpec, ...] = ()
+    nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1)]
+    pods_per_node: Annotated[int, Field(ge=0, le=1000)] = 2
+    pods: tuple[PodSpec, ...] = ()
+    router: RouterSpec | None = None
+    reflectors: tuple[ReflectorSpec, ...] = ()
+    client: ClientSpec | None = None
+
+    @property
+    def tagged(self) -> bool:
+        """Some port belongs to a VLAN, so the switches filter."""
+        return any(port.vlan or port.trunk for _, port in self.ports())
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Kernel features without which this underlay cannot be built."""
+        shapes = [port.link for _, port in self.ports()] + [link.link for link in self.links]
+        wanted = {"veth", "bridge"}
+        wanted |= {"vlan-filtering"} if self.tagged else set()
+        wanted |= {"netem"} if any(shape.delay or shape.loss for shape in shapes) else set()
+        wanted |= {"tbf"} if any(shape.bandwidth for shape in shapes) else set()
+        return frozenset(wanted)
+
+    def ports(self) -> Iterator[tuple[str, Port]]:
+        """Every NIC on a switch with the name of its owner."""
+        yield from ((node.name, node) for node in self.nodes)
+        yield from ((reflector.name, reflector) for reflector in self.reflectors)
+        if self.router:
+            yield from ((self.router.name, port) for port in self.router.ports)
+
+    def with_link(self, a: str, b: str, **values: Any) -> LabSpec:
+        """This lab with other values on the link between `a` and `b`: bandwidth, delay, loss, mtu.
+
+        Raises BadInput when there is no such link or a value is wrong.
+        """
+        data = self.model_dump(mode="json")
+        for part in (*data["nodes"], *data["reflectors"]):
+            if {part["name"], part["switch"]} == {a, b}:
+                return self._changed(data, part, values, f"{a} - {b}")
+        for part in data["links"]:
+            if set(part["ends"]) == {a, b}:
+                return self._changed(data, part, values, f"{a} - {b}")
+        for part in (data["router"] or {"ports": ()})["ports"]:
+            if {self.router.name if self.router else "", part["switch"]} == {a, b}:
+                return self._changed(data, part, values, f"{a} - {b}")
+        raise BadInput(f"there is no link between {a!r} and {b!r}", remedy="`links` at the prompt shows them")
+
+    @staticmethod
+    def _changed(data: dict[str, Any], part: dict[str, Any], values: dict[str, Any], where: str) -> LabSpec:
+        if unknown := sorted(set(values) - {"bandwidth", "delay", "loss", "mtu"}):
+            raise BadInput(f"a link has no {unknown[0]!r}", where=where, remedy="bandwidth, delay, loss, mtu")
+        if "mtu" in values:
+            part["mtu"] = values["mtu"]
+        part["link"] |= {name: value for name, value in values.items() if name != "mtu"}
+        return _validated(data, where)
+
+
+def _validated(data: Any, where: str) -> LabSpec:
+    from topologies.checks import check
+
+    try:
+        spec = LabSpec.model_validate(data)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        raise BadInput(first["msg"], where=f"{where}: {'.'.join(map(str, first['loc']))}") from None
+    check(spec, lambda _: where)
+    return spec
+
+
+def load(path: Path) -> LabSpec:
+    """A topology file. Raises BadInput with the file, the line and the place in it."""
+    from topologies.source import read
+
+    return read(path)
+
+
+def preset(name: str) -> LabSpec:
+    """A topology that comes along. Raises BadInput."""
+    if name not in PRESETS:
+        import difflib
+
+        close = difflib.get_close_matches(name, PRESETS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(PRESETS)}"
+        raise BadInput(f"there is no preset {name!r}", where="--preset", remedy=hint)
+    return load(PRESET_FOLDER / f"{name}.yaml")
+
+
+def from_json(text: str) -> LabSpec:
+    """What `model_dump_json` wrote; it was checked then."""
+    return LabSpec.model_validate_json(text)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of topology files."""
+    found = LabSpec.model_json_schema(mode="validation")
+    _also_text(found)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+
+
+def _also_text(found: dict[str, Any]) -> None:
+    """Rates, delays and losses may be written with their unit."""
+    shape = found["$defs"]["Shape"]["properties"]
+    for name, pattern in (("bandwidth", _RATE.pattern), ("delay", _TIME.pattern), ("loss", r"^[0-9.]+ *%$")):
+        plain = dict(shape[name])
+        if "anyOf" in plain:
+            plain["anyOf"] = [*plain["anyOf"], {"type": "string"}]
+        else:
+            kept = {key: plain.pop(key) for key in ("default", "title") if key in plain}
+            plain = {"anyOf": [plain, {"type": "string"}], **kept}
+        plain["description"] = f"a number, or text that matches {pattern}"
+        shape[name] = plain
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--schema"]:
+        SCHEMA.write_text(json.dumps(schema(), indent=2) + "\n")
