@@ -27,3 +27,5 @@ class Router:
     cluster_id: str | None = None
     expects: tuple[str, ...] = ()
     """Prefixes that must be in this namespace's main table (proto bgp) once BGP has converged."""
+    pools: tuple[str, ...] = ()
+    """Only prefixes within these are announced to peers."""

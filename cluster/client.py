@@ -16,11 +16,10 @@ from typing import Any
 
 from cluster.channel import EXIT, NUMBER, PAIR, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, Channel, Closed, raised
 from kernel.errors import LabBusy, PodpathError
+from kernel.places import SOCKET, short
 
-SOCKET = "control.sock"
-"""The control socket's name in a lab's run folder."""
-INSIDE = "PODPATH_INSIDE"
-"""Environment variable, set in the lab's processes only: the folder of the socket as seen from there."""
+CONTROL = "PODPATH_CONTROL"
+"""Environment variable, set in the lab's processes only: the folder of the control socket as seen from there."""
 KEPT = ("TERM", "COLORTERM", "LANG", "LC_ALL", "NO_COLOR")
 """Environment variables that a session takes from the client."""
 CHUNK = 1 << 14
@@ -30,23 +29,13 @@ def connect(folder: Path) -> Channel:
     """A connection to the lab of this run folder. Raises LabBusy when none listens."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with _short(folder) as path:
-            sock.connect(path)
+        with short(folder) as path:
+            sock.connect(f"{path}/{SOCKET}")
     except OSError as problem:
         sock.close()
         what = f"the lab {folder.name!r} does not answer ({problem.strerror})"
         raise LabBusy(what, remedy="start it with `run_topology.py up`") from None
     return Channel(sock)
-
-
-@contextlib.contextmanager
-def _short(folder: Path) -> Iterator[str]:
-    """The socket's path, through /proc/self/fd: sun_path holds 107 bytes only (unix(7))."""
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{fd}/{SOCKET}"
-    finally:
-        os.close(fd)
 
 
 def call(folder: Path, request: Mapping[str, Any], progress: Callable[[Any], None] = lambda _: None) -> Any:

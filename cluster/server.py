@@ -19,7 +19,6 @@ from typing import Any
 
 from cluster import session
 from cluster.channel import Channel, Closed, error_message
-from cluster.client import INSIDE
 from cluster.lab import Lab
 from kernel.errors import BadInput, LabBusy, PodpathError
 
@@ -40,9 +39,7 @@ def answer(function: Callable[[Lab, Mapping[str, Any]], Any]) -> Job:
 
 def listener() -> socket.socket:
     """The listening socket that kernel.places gave to this process."""
-    sock = socket.socket(fileno=int(os.environ["PODPATH_LISTEN_FD"]))
-    os.environ[INSIDE] = str(Path(sock.getsockname()).parent)
-    return sock
+    return socket.socket(fileno=int(os.environ["PODPATH_LISTEN_FD"]))
 
 
 class Server:

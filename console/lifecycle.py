@@ -33,7 +33,7 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def _new(arguments: argparse.Namespace, chosen: start.Choice, name: str) -> int:
-    kernel, why = start.choose_kernel(arguments.kernel, chosen.plugin, chosen.mode)
+    kernel, why = start.choose_kernel(arguments.kernel, chosen)
     say(f"lab {name!r} on the {kernel} kernel: {why}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lab = start.start(chosen, kernel, name, arguments.detach, say)
@@ -104,7 +104,7 @@ def demo(arguments: argparse.Namespace) -> int:
     """Up, verify, one trace, down."""
     began = time.monotonic()
     chosen = start.choice(arguments)
-    kernel, why = start.choose_kernel(arguments.kernel, chosen.plugin, chosen.mode)
+    kernel, why = start.choose_kernel(arguments.kernel, chosen)
     say(f"bringing up {chosen.plugin} {chosen.mode} on the {kernel} kernel: {why}")
     lab = start.start(chosen, kernel, f"demo-{places.unique()}", False, say)
     try:

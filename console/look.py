@@ -68,6 +68,7 @@ def export_text(arguments: argparse.Namespace, form: str) -> str:
     """What `up` with the same arguments would make, as `ip` words, frr.conf or JSON."""
     from bgp.render import frr_conf
     from cluster.lab import plan
+    from kernel import places
     from kernel.export import as_ip
 
     if form == "schema":
@@ -75,8 +76,8 @@ def export_text(arguments: argparse.Namespace, form: str) -> str:
 
         return json.dumps(schema(), indent=2) + "\n"
     chosen = start.choice(arguments)
-    kernel, _ = start.choose_kernel(arguments.kernel, chosen.plugin, chosen.mode)
-    planned = plan(chosen.spec, chosen.plugin, chosen.mode, start.features_of(kernel))
+    kernel, _ = start.choose_kernel(arguments.kernel, chosen)
+    planned = plan(chosen.spec, chosen.plugin, chosen.mode, places.features_of(kernel))
     if form == "json":
         from console.facts import plain
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.client import INSIDE, SOCKET, call
+from cluster.client import CONTROL, call
 from kernel import places
 from kernel.errors import BadInput, LabBusy
 from kernel.places import Process
 from topologies.spec import LabSpec
 
-PROGRAM = Path(__file__).resolve().parent.parent / "run_topology.py"
+PROGRAM = places.HOME / "run_topology.py"
 DEFAULT = "default"
 DEFAULT_MODE = "hybridnet-vxlan"
 DOWN_S = 10.0
@@ -31,6 +31,13 @@ class Choice:
     spec: LabSpec
     plugin: str
     mode: str
+
+    def far_pods(self) -> tuple[str, str]:
+        """A pod, and one on another node (the first again when there is only one node)."""
+        from cluster.plan import cluster_of
+
+        pods = cluster_of(self.spec).pods
+        return pods[0].name, next((pod.name for pod in pods if pod.node != pods[0].node), pods[-1].name)
 
     def request(self, name: str) -> dict[str, str]:
         """As the lab's server takes it."""
@@ -61,16 +68,17 @@ def _mode(plugin: str | None, mode: str | None, spec: LabSpec) -> tuple[str, str
     return plugin, mode
 
 
-def choose_kernel(wish: str, plugin: str, mode: str) -> tuple[str, str]:
+def choose_kernel(wish: str, chosen: Choice) -> tuple[str, str]:
     """The kernel to run on and why. Raises BadInput, MissingFeature and NotPermitted."""
     from plugins.registry import mode as find
 
-    return places.choose(wish, find(plugin, mode).needs, for_what=f"{plugin} {mode}")
+    needs = find(chosen.plugin, chosen.mode).needs | chosen.spec.needs
+    return places.choose(wish, needs, f"{chosen.plugin} {chosen.mode} on {chosen.spec.name!r}")
 
 
 def running_folder(name: str | None) -> Path:
     """The run folder of the running lab `name`, or of the only one. Raises LabBusy and BadInput."""
-    if inside := os.environ.get(INSIDE):  # the prompt's own commands
+    if inside := os.environ.get(CONTROL):  # the prompt's own commands
         return Path(inside)
     running = places.running()
     if name is None and len(running) > 1:
@@ -100,7 +108,7 @@ def start(chosen: Choice, kernel: str, name: str, detach: bool, said: Callable[[
     """A new lab, up. When that fails, nothing of it is left and the lab's own error is raised."""
     folder = places.run_folder(name)
     process = places.launch(
-        kernel, name, [sys.executable, str(PROGRAM), "serve"], folder, detach=detach, listen=folder / SOCKET
+        kernel, name, [sys.executable, str(PROGRAM), "serve"], folder, detach=detach, listen=folder / places.SOCKET
     )
     try:
         summary = call(folder, chosen.request("up"), said)

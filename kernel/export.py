@@ -160,5 +160,5 @@ def neighbour(item: Neighbour) -> str:
 
 
 def fdb(item: Fdb) -> str:
-    verb = "append" if item.mac == "00:00:00:00:00:00" else "replace"
+    verb = "append" if item.mac == "00:00:00:00:00:00" or int(item.mac[:2], 16) & 1 else "replace"
     return f"bridge fdb {verb} {item.mac} dev {item.dev} dst {item.dst} self permanent"

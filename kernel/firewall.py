@@ -6,6 +6,7 @@ gets iptables-legacy. The text is the same for both (iptables-restore(8), ipset(
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shlex
 import subprocess
@@ -52,18 +53,31 @@ def rules_text(rules: Iterable[FilterRule], family: int) -> str:
         own = dict.fromkeys(rule.chain for rule in found if rule.chain not in BUILT_IN[table])
         text += f"*{table}\n" + "".join(f":{chain} ACCEPT [0:0]\n" for chain in BUILT_IN[table])
         text += "".join(f":{chain} - [0:0]\n" for chain in own)
-        text += "".join(f"-A {rule.chain} {shlex.join(rule.args)}\n" for rule in found) + "COMMIT\n"
+        text += "".join(f"-A {rule.chain} {_quoted(rule.args)}\n" for rule in found) + "COMMIT\n"
     return text
 
 
+def _quoted(args: Iterable[str]) -> str:
+    """iptables-restore knows double quotes only."""
+    return " ".join(f'"{arg}"' if " " in arg else arg for arg in args)
+
+
 @functools.cache
+def works(kind: str) -> bool:
+    """iptables' backend "nft" or "legacy" can be used on this kernel."""
+    with contextlib.suppress(FileNotFoundError):
+        argv = [f"iptables-{kind}", "-t", "nat", "-L", "-n"]
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    return False
+
+
 def backend() -> str:
     """ "nft" or "legacy": what this kernel can do. Raises MissingFeature when it can neither."""
-    for name in ("nft", "legacy"):
-        found = subprocess.run([f"iptables-{name}", "-t", "nat", "-L", "-n"], capture_output=True, check=False)
-        if found.returncode == 0:
-            return name
-    raise MissingFeature("this kernel has neither nftables nor iptables", remedy="use --kernel embedded")
+    for kind in ("nft", "legacy"):
+        if works(kind):
+            return kind
+    what = "neither iptables-nft nor iptables-legacy can be used on this kernel"
+    raise MissingFeature(what, remedy="run `make setup`; if that does not help, use --kernel embedded")
 
 
 @dataclass

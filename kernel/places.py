@@ -20,8 +20,8 @@ from pathlib import Path
 from kernel.errors import BadInput, LabBusy, MissingFeature, NotConverged
 
 KERNELS = ("host", "user", "embedded")
-SOCKET, LOCK, PID, LOG = "control.sock", "lock", "pid", "log"
-"""The files of a run folder: control socket, lock of the living lab, its first process, what it said."""
+SOCKET, LOCK, PID, LOG, KERNEL = "control.sock", "lock", "pid", "log", "kernel"
+"""The files of a run folder: control socket, lock of the living lab, its first process, what it said, which kernel."""
 HOME = Path(__file__).resolve().parent.parent
 
 
@@ -80,6 +80,7 @@ def launch(
         raise BadInput(f"there is no kernel {kernel!r}", where="--kernel", remedy=f"one of auto, {', '.join(KERNELS)}")
     run_folder = run_folder.absolute()
     with locked(run_folder) as lock, _listening(listen) as control:
+        (run_folder / KERNEL).write_text(kernel)
         if kernel == "embedded":
             from kernel.embedded import start
         else:
@@ -181,6 +182,11 @@ def running() -> list[str]:
         return sorted(folder.name for folder in root().iterdir() if alive(folder))
     except FileNotFoundError:
         return []
+
+
+def kernel_of(folder: Path) -> str:
+    """The kernel that the lab in `folder` runs on."""
+    return (folder / KERNEL).read_text().strip()
 
 
 def holder(folder: Path) -> int | None:

@@ -241,14 +241,14 @@ def neighbour(item: Neighbour, index: int, remove: bool = False) -> Request:
 
 
 def fdb(item: Fdb, index: int, remove: bool = False) -> Request:
-    """A permanent entry of a VXLAN device. Several destinations of the all-zero MAC add up (head-end replication)."""
-    zero = item.mac == "00:00:00:00:00:00"
+    """A permanent entry of a VXLAN device. Those of the all-zero or a group MAC add up: head-end replication."""
+    many = item.mac == "00:00:00:00:00:00" or int(item.mac[:2], 16) & 1
     head = struct.pack("=BxHiHBB", socket.AF_BRIDGE, 0, index, PERMANENT, NTF_SELF, 0)
     body = head + attr(2, mac_bytes(item.mac)) + attr(1, packed(item.dst))
     what = f"FDB entry {item.mac} on {item.dev} to {item.dst}"
     if remove:
         return DELNEIGH, 0, body, lambda: f"removing {what}"
-    return NEWNEIGH, CREATE | (APPEND if zero else REPLACE), body, lambda: what
+    return NEWNEIGH, CREATE | (APPEND if many else REPLACE), body, lambda: what
 
 
 # -- the socket ----------------------------------------------------------------------------------------

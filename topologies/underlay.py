@@ -19,7 +19,7 @@ UNTAGGED = 1
 
 FORWARDING = (Sysctl("net.ipv4.ip_forward", "1"), Sysctl("net.ipv6.conf.all.forwarding", "1"))
 LOOSE = (Sysctl("net.ipv4.conf.all.rp_filter", "0"), Sysctl("net.ipv4.conf.default.rp_filter", "0"))
-"""A fresh namespace takes the machine's own values (net.core.devconf_inherit_init_net); a lab must not depend on them."""
+"""A fresh namespace takes the machine's values (net.core.devconf_inherit_init_net); a lab must not depend on them."""
 SILENT = (Sysctl("net.ipv6.conf.default.disable_ipv6", "1"),)
 """A switch has no addresses of its own."""
 

@@ -1,0 +1,230 @@
+"""What a kernel can do, each feature tried for real in a scratch namespace."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernel import wire
+from kernel.errors import PodpathError
+from kernel.namespaces import Namespaces
+from kernel.state import Rule
+
+NEWQDISC, NEWTFILTER, NEWACTION = 36, 44, 48
+UNKNOWN = (1, 2, 95, 93)
+"""EPERM, ENOENT, EOPNOTSUPP, EPROTONOSUPPORT: how rtnetlink says that there is no such kind, or not for us."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """`purpose` is what it is for; `trial` returns "" or why it is missing."""
+
+    purpose: str
+    trial: Callable[[wire.Rtnl], str]
+    remedy: str = "use --kernel embedded"
+
+
+def _link(kind: str, data: bytes = b"") -> Callable[[wire.Rtnl], str]:
+    """Makes a device of this kind; another complaint than "no such kind" means that the kernel knows it."""
+
+    def trial(rtnl: wire.Rtnl) -> str:
+        info = wire.nest(18, wire.text(1, kind), data)
+        body = wire.ifinfo(0, None) + wire.text(3, f"try-{kind}"[:15]) + info
+        return _unknown(rtnl, (wire.NEWLINK, wire.CREATE | wire.EXCL, body, lambda: kind), f"device type {kind}")
+
+    return trial
+
+
+def _unknown(rtnl: wire.Rtnl, request: wire.Request, what: str) -> str:
+    refused = rtnl.attempt([request])
+    return f"the kernel has no {what}" if refused and refused[0].errno in UNKNOWN else ""
+
+
+def _filtering(rtnl: wire.Rtnl) -> str:
+    data = wire.nest(2, wire.attr(7, b"\1"))
+    body = wire.ifinfo(0, None) + wire.text(3, "try-filter") + wire.nest(18, wire.text(1, "bridge"), data)
+    refused = rtnl.attempt([(wire.NEWLINK, wire.CREATE | wire.EXCL, body, lambda: "bridge")])
+    return "its bridge has no VLAN filtering" if refused else ""
+
+
+def _under(kind: str, data: bytes) -> Callable[[wire.Rtnl], str]:
+    """Makes a device on top of a veth."""
+
+    def trial(rtnl: wire.Rtnl) -> str:
+        base = struct.pack("=i", 900)
+        peer = wire.nest(2, wire.nest(1, wire.ifinfo(901, None) + wire.text(3, "try-base1")))
+        veth = wire.ifinfo(900, None) + wire.text(3, "try-base0") + wire.nest(18, wire.text(1, "veth"), peer)
+        rtnl.attempt([(wire.NEWLINK, wire.CREATE | wire.EXCL, veth, lambda: "veth")])
+        body = wire.ifinfo(0, None) + wire.text(3, f"try-{kind}"[:15]) + wire.attr(5, base)
+        body += wire.nest(18, wire.text(1, kind), data)
+        return _unknown(rtnl, (wire.NEWLINK, wire.CREATE | wire.EXCL, body, lambda: kind), f"device type {kind}")
+
+    return trial
+
+
+def _qdisc(kind: str) -> Callable[[wire.Rtnl], str]:
+    """Asks for the queueing discipline without its options: it is unknown, or it complains about those."""
+
+    def trial(rtnl: wire.Rtnl) -> str:
+        parent = 0xFFFFFFF1 if kind == "clsact" else 0xFFFFFFFF
+        body = struct.pack("=BxxxiIII", 0, 1, 0, parent, 0) + wire.text(1, kind)
+        return _unknown(rtnl, (NEWQDISC, wire.CREATE, body, lambda: kind), f"queueing discipline {kind}")
+
+    return trial
+
+
+def _u32(rtnl: wire.Rtnl) -> str:
+    body = struct.pack("=BxxxiIII", 0, 1, 0xFFFF0000, 0xFFFFFFF1, 0) + wire.text(1, "clsact")
+    rtnl.attempt([(NEWQDISC, wire.CREATE, body, lambda: "clsact")])
+    body = struct.pack("=BxxxiIII", 0, 1, 0, 0xFFFFFFF2, 1 << 16 | socket.htons(3)) + wire.text(1, "u32")
+    return _unknown(rtnl, (NEWTFILTER, wire.CREATE, body, lambda: "u32"), "classifier u32")
+
+
+def _action(kind: str) -> Callable[[wire.Rtnl], str]:
+    def trial(rtnl: wire.Rtnl) -> str:
+        body = struct.pack("=Bxxx", 0) + wire.nest(1, wire.nest(1, wire.text(1, kind)))
+        return _unknown(rtnl, (NEWACTION, wire.CREATE, body, lambda: kind), f"traffic control action {kind}")
+
+    return trial
+
+
+def _rule(family: int) -> Callable[[wire.Rtnl], str]:
+    def trial(rtnl: wire.Rtnl) -> str:
+        rule = Rule(77, 100, 6 if family == 6 else 4, fwmark=1, fwmask=1)
+        refused = rtnl.attempt([wire.rule(rule)])
+        return f"no policy routing for IPv{family}: {refused[0].reason}" if refused else ""
+
+    return trial
+
+
+def _file(path: str, what: str) -> Callable[[wire.Rtnl], str]:
+    return lambda _: "" if os.path.exists(path) else f"there is no {what}"
+
+
+def _proxy(rtnl: wire.Rtnl) -> str:
+    body = struct.pack("=BxHiHBB", socket.AF_INET, 0, 1, wire.PERMANENT, wire.NTF_PROXY, 0)
+    refused = rtnl.attempt([(wire.NEWNEIGH, wire.CREATE, body + wire.attr(1, bytes([10, 0, 0, 1])), lambda: "proxy")])
+    return f"no proxy neighbours: {refused[0].reason}" if refused else ""
+
+
+def _iptables(*kinds: str) -> Callable[[wire.Rtnl], str]:
+    def trial(_rtnl: wire.Rtnl) -> str:
+        from kernel.firewall import works
+
+        return "" if any(works(kind) for kind in kinds) else f"iptables-{' and iptables-'.join(kinds)} cannot be used"
+
+    return trial
+
+
+def _ipset(_rtnl: wire.Rtnl) -> str:
+    """IPSET_CMD_PROTOCOL, the question that ipset(8) itself asks first (linux/netfilter/ipset/ip_set.h)."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12) as sock:
+        body = struct.pack("=BBH", socket.AF_INET, 0, 0) + wire.attr(1, b"\7")
+        sock.send(wire.HEAD.pack(wire.HEAD.size + len(body), 6 << 8 | 1, wire.REQUEST | wire.ACK, 1, 0) + body)
+        for _, errno, _ in wire.errors(sock.recv(4096)):
+            if errno:
+                return "the kernel has no ipset"
+    return "" if shutil.which("ipset", path=PATH) else "ipset is not installed"
+
+
+def _tool(*paths: str, package: str) -> Feature:
+    def trial(_rtnl: wire.Rtnl) -> str:
+        missing = [path for path in paths if not os.path.exists(path) and not shutil.which(path, path=PATH)]
+        return f"{package} is not installed" if missing else ""
+
+    return Feature(f"package {package}", trial, f"run `make setup`, or: apt-get install {package}")
+
+
+PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+_VLAN = wire.nest(2, wire.attr(1, struct.pack("=H", 10)))
+_VXLAN = wire.nest(2, wire.u32(1, 4))
+FEATURES: dict[str, Feature] = {
+    "veth": Feature("pods, links", _link("veth")),
+    "bridge": Feature("switches", _link("bridge")),
+    "vlan-filtering": Feature("switches with access and trunk ports (802.1Q)", _filtering),
+    "vlan": Feature("VLAN sub-interfaces: hybridnet VLAN, bifrost", _under("vlan", _VLAN)),
+    "vxlan": Feature("hybridnet VXLAN, calico VXLAN", _link("vxlan", _VXLAN)),
+    "ipip": Feature("calico IPIP", _link("ipip")),
+    "macvlan": Feature("bifrost", _under("macvlan", b"")),
+    "ipvlan": Feature("ipvlan plugins", _under("ipvlan", b"")),
+    "netem": Feature("delay and loss of links", _qdisc("netem")),
+    "tbf": Feature("bandwidth of links", _qdisc("tbf")),
+    "htb": Feature("classes of bandwidth", _qdisc("htb")),
+    "prio": Feature("hybridnet's rewriting of broadcasts", _qdisc("prio")),
+    "u32": Feature("hybridnet's rewriting of broadcasts", _u32),
+    "pedit": Feature("hybridnet's rewriting of broadcasts", _action("pedit")),
+    "clsact": Feature("eBPF at tc", _qdisc("clsact")),
+    "policy-routing": Feature("hybridnet", _rule(4)),
+    "policy-routing-v6": Feature("hybridnet, IPv6", _rule(6)),
+    "proxy-neigh": Feature("next hops that no device has", _proxy),
+    "app-solicit": Feature("hybridnet's resolution", _file("/proc/sys/net/ipv4/neigh/lo/app_solicit", "app_solicit")),
+    "ipv6": Feature("dual stack", _file("/proc/sys/net/ipv6", "IPv6")),
+    "iptables-nft": Feature("masquerade, policy", _iptables("nft")),
+    "iptables-legacy": Feature("masquerade, policy", _iptables("legacy")),
+    "iptables": Feature("masquerade, policy (either backend)", _iptables("nft", "legacy")),
+    "ipset": Feature("sets of addresses in rules", _ipset),
+    "frr": _tool("/usr/lib/frr/bgpd", "/usr/lib/frr/zebra", "vtysh", package="frr"),
+    "iperf3": _tool("iperf3", package="iperf3"),
+    "mininet": _tool("/usr/lib/python3/dist-packages/mininet", package="mininet"),
+}
+EMBEDDED = frozenset(FEATURES) - {"iptables-nft"}
+"""What the embedded kernel has; a test there compares."""
+
+
+def probe() -> dict[str, str]:
+    """Each feature, and "" or why this kernel lacks it. Raises NotPermitted where user namespaces are not allowed."""
+    if os.geteuid() != 0:
+        return _probe_as_root_of_user_namespace()
+    spaces = Namespaces()
+    found: dict[str, str] = {}
+    try:
+        spaces.create("probe")
+        with spaces.inside("probe"):
+            rtnl = wire.Rtnl()
+            for name, feature in FEATURES.items():
+                found[name] = feature.trial(rtnl)
+            rtnl.close()
+    finally:
+        spaces.close()
+    return found
+
+
+def _probe_as_root_of_user_namespace() -> dict[str, str]:
+    """The same in a child that is root of a user namespace of its own."""
+    from kernel.inside import NEWNET, NEWNS, become_root_of_user_namespace, unshare
+
+    said, say = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            become_root_of_user_namespace()
+            unshare(NEWNS | NEWNET)
+            os.geteuid()
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True, check=False)
+            os.write(say, json.dumps({"found": probe()}).encode())
+        except PodpathError as problem:
+            os.write(say, json.dumps({"what": problem.what, "remedy": problem.remedy}).encode())
+        finally:
+            os._exit(0)
+    os.close(say)
+    with open(said) as file:
+        answer = json.load(file)
+    os.waitpid(pid, 0)
+    if "found" not in answer:
+        from kernel.errors import NotPermitted
+
+        raise NotPermitted(answer["what"], remedy=answer["remedy"])
+    found: dict[str, str] = answer["found"]
+    return found
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(probe()))

@@ -1,0 +1,1 @@
+"""calico: one file a mode."""

@@ -1,0 +1,1 @@
+"""hybridnet (Alibaba): one file a mode."""

@@ -1,0 +1,33 @@
+"""The modes there are. A new one is a file in its plugin's folder and a line here."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from kernel.errors import BadInput
+from plugins.contract import Mode
+
+MODES = {
+    "hybridnet-vxlan": "plugins.hybridnet.vxlan:Vxlan",
+    "calico-bgp": "plugins.calico.bgp:Bgp",
+}
+"""PLUGIN-MODE and the class that is it; imported when asked for."""
+
+
+def mode(plugin: str, name: str) -> Mode:
+    """The mode `name` of `plugin`. Raises BadInput that names what there is."""
+    plugins = {key.partition("-")[0]: key for key in MODES}
+    if plugin not in plugins:
+        raise BadInput(f"there is no plugin {plugin!r}", where="--plugin", remedy=_hint(plugin, list(plugins)))
+    names = [key.partition("-")[2] for key in MODES if key.partition("-")[0] == plugin]
+    if name not in names:
+        raise BadInput(f"{plugin} has no mode {name!r}", where="--mode", remedy=_hint(name, names))
+    module, _, attribute = MODES[f"{plugin}-{name}"].partition(":")
+    found: Mode = getattr(importlib.import_module(module), attribute)()
+    return found
+
+
+def _hint(given: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(given, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(known)}"
