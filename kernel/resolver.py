@@ -47,7 +47,7 @@ class _Listener:
                     answered += self._answer(data[offset + wire.HEAD.size : offset + length])
 
     def _answer(self, question: bytes) -> bool:
-        family, index = struct.unpack_from("=BxHi", question)
+        family, index = struct.unpack_from("=Bxxxi", question)
         place = 12
         while place + 4 <= len(question):
             size, kind = struct.unpack_from("=HH", question, place)
