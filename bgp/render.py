@@ -23,8 +23,10 @@ def zebra_conf(_router: Router) -> str:
 
 def bgpd_conf(router: Router) -> str:
     """bgpd's part. `no bgp network import-check` and preserve-fw-state keep blocks announced and forwarding while
-    bgpd restarts; `coalesce-time 0` sends the first update at once (bgpd waits a second otherwise)."""
+    bgpd restarts; `coalesce-time 0` sends the first update at once (bgpd waits a second otherwise), and the delay
+    timer 0 applies route maps at once (five seconds otherwise)."""
     head = [
+        "bgp route-map delay-timer 0",
         f"router bgp {router.asn}",
         f" bgp router-id {router.router_id}",
         " no bgp ebgp-requires-policy",
