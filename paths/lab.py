@@ -1,0 +1,27 @@
+"""What a trace needs of a lab; cluster.lab.Lab has it, and a test may bring its own."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cluster.model import Cluster
+from kernel.engine import Engine
+from kernel.namespaces import Namespaces
+from kernel.state import State
+
+
+class Lab(Protocol):
+    """A running lab."""
+
+    @property
+    def namespaces(self) -> Namespaces: ...
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def cluster(self) -> Cluster: ...
+    @property
+    def state(self) -> State: ...
+    @property
+    def plugin(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
