@@ -41,7 +41,7 @@ def build() -> argparse.ArgumentParser:
         epilog=example(
             "sudo python run_topology.py                                 # the default lab, then the Mininet prompt",
             "python run_topology.py --plugin calico --mode bgp           # the same without root",
-            "python run_topology.py trace pod1 pod3                      # from a second terminal: a packet, hop by hop",
+            "python run_topology.py trace pod1 pod3                      # from a second terminal: a packet's path",
             "python run_topology.py doctor                               # what this machine can do",
         ),
     )

@@ -120,7 +120,9 @@ def short(folder: Path) -> Iterator[str]:
 
 
 def root() -> Path:
-    """Where this user's run folders are: /run/podpath for root, else in XDG_RUNTIME_DIR or ~/.cache."""
+    """Where this user's run folders are: $PODPATH_RUN_ROOT, else /run/podpath for root, XDG_RUNTIME_DIR or ~/.cache."""
+    if stated := os.environ.get("PODPATH_RUN_ROOT"):
+        return Path(stated)
     if os.geteuid() == 0:
         return Path("/run/podpath")
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")

@@ -1,4 +1,4 @@
-"""Frames into headers: Ethernet, 802.1Q, IPv4, IPv6, UDP, TCP, ICMP, also inside VXLAN (RFC 7348) and IPIP (RFC 2003)."""
+"""Frames into headers: Ethernet, 802.1Q, IP, UDP, TCP, ICMP, also inside VXLAN (RFC 7348) and IPIP (RFC 2003)."""
 
 from __future__ import annotations
 
