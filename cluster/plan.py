@@ -15,7 +15,7 @@ Network = IPv4Network | IPv6Network
 
 
 def cluster_of(spec: LabSpec) -> Cluster:
-    """The same topology always gives the same cluster. Raises BadInput when a pod would get two addresses per family."""
+    """The same topology always gives the same cluster. Raises BadInput for a pod with two of a family."""
     blocks = tuple(block for pool in spec.pools for block in _blocks(spec, pool))
     return Cluster(
         nodes=tuple(_node(spec, node) for node in spec.nodes),

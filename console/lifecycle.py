@@ -112,7 +112,7 @@ def demo(arguments: argparse.Namespace) -> int:
         verified = call(lab.folder, {"request": "verify", "color": colour}, say)
         print(verified["text"])
         first, last = chosen.far_pods()
-        request = {"request": "trace", "source": first, "target": last, "options": {}, "color": colour}
+        request: dict[str, Any] = {"request": "trace", "source": first, "target": last, "options": {}, "color": colour}
         print(call(lab.folder, request)["text"])
     finally:
         lab.down()

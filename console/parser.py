@@ -26,8 +26,8 @@ def example(*lines: str) -> str:
 class Parser(argparse.ArgumentParser):
     """Raises BadInput for wrong arguments, so that they look like every other mistake."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> Any:
         raise BadInput(message, where="arguments", remedy=f"see `{self.prog} --help`")
