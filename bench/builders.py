@@ -177,8 +177,8 @@ class Mininet(Builder):
                 super().stop(deleteIntfs)
 
         setLogLevel("error")
-        net: Any = Net  # mininet has no annotations
-        self.make = lambda: net(SingleSwitchTopo(self.size), switch=IpBridge, controller=None, ipBase="10.0.0.0/8")
+        topo: Any = SingleSwitchTopo  # mininet has no annotations
+        self.make = lambda: Net(topo(self.size), switch=IpBridge, controller=None, ipBase="10.0.0.0/8")
 
     def up(self) -> None:
         self.net = self.make()

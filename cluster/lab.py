@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from kernel.errors import BadInput, MissingFeature
 from kernel.namespaces import Namespaces
 from kernel.resolver import Resolvers
 from kernel.state import State, merge
-from plugins.contract import Wanted
+from plugins.contract import Mode, Wanted
 from plugins.registry import mode as find_mode
 from topologies.spec import LabSpec, from_json
 from topologies.underlay import underlay
@@ -48,9 +48,28 @@ def plan(spec: LabSpec, plugin: str, mode: str, features: frozenset[str]) -> Pla
     if lacking := sorted(chosen.needs - features):
         what = f"{plugin} {mode} needs {', '.join(lacking)}, which this kernel lacks"
         raise MissingFeature(what, where="--mode", remedy="use --kernel embedded, which has every feature")
-    cluster = cluster_of(spec)
+    cluster, notes = _carried(spec, chosen)
     wanted = chosen.wanted(cluster, features)
+    wanted = replace(wanted, notes=(*wanted.notes, *notes))
     return Plan(spec, plugin, mode, features, cluster, wanted, merge((underlay(spec), wanted.state)))
+
+
+def _carried(spec: LabSpec, mode: Mode) -> tuple[Cluster, tuple[str, ...]]:
+    """The cluster as far as the mode can carry it, and a note on what it cannot. Raises BadInput with the mode's
+    reason when the topology insists on it, or nothing would be left."""
+    cluster = cluster_of(spec)
+    lacking = sorted({pool.family for pool in cluster.pools} - set(mode.families))
+    for version in sorted(set(spec.families or ()) - set(mode.families)):
+        what = f"{mode.plugin} {mode.name} carries no IPv{version}: {mode.lacks[version]}"
+        raise BadInput(what, where=f"{spec.name}: families", remedy="choose another mode, or leave this family out")
+    wished = set(spec.families or mode.families) & set(mode.families)
+    carried = cluster.only(wished)
+    for before, pod in zip(cluster.pods, carried.pods, strict=True):
+        if before.addresses and not pod.addresses:
+            why = "; ".join(f"IPv{version}: {mode.lacks[version]}" for version in lacking)
+            what = f"{mode.plugin} {mode.name} can give pod {pod.name!r} no address" + (f" ({why})" if why else "")
+            raise BadInput(what, where=f"{spec.name}: pools", remedy="give its network a pool of another family")
+    return carried, tuple(f"pods have no IPv{version} here: {mode.lacks[version]}" for version in lacking)
 
 
 class Lab:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 
 
 @dataclass(frozen=True)
@@ -11,7 +13,8 @@ class Node:
     """A machine of the cluster. `netns` is its namespace's name, which is `name`.
 
     `addresses` are CIDRs on `nic` (one IPv4, at most one IPv6); `gateways` are the default routes'
-    next hops, which the topology has already put into main; `mtu` is the NIC's.
+    next hops, which the topology has already put into main; `mtu` is the NIC's. `vlans` are the tagged VLANs
+    that its switch port carries (802.1Q).
     """
 
     name: str
@@ -20,6 +23,7 @@ class Node:
     addresses: tuple[str, ...]
     gateways: tuple[str, ...] = ()
     mtu: int = 1500
+    vlans: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,26 @@ class Pod:
     mac: str
     addresses: tuple[str, ...]
     namespace: str = "default"
+    network: str = "default"
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A pod CIDR; each node takes blocks of `block` prefix length from it (calico's /26 and /122)."""
+    """A pod CIDR; each node takes blocks of `block` prefix length from it (calico's /26 and /122). With `vlan`
+    (0: untagged) it is a subnet of the physical network with router `gateway`, and has no blocks. Pools of one
+    `network` belong together. `overlay` keeps a network in the tunnel where the mode is an underlay."""
 
     cidr: str
     block: int
+    network: str = "default"
+    overlay: bool = False
+    vlan: int | None = None
+    gateway: str | None = None
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return family(self.cidr)
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,30 @@ class Cluster:
 
     def pods_of(self, node: str) -> tuple[Pod, ...]:
         return tuple(p for p in self.pods if p.node == node)
+
+    def pool_of(self, address: str) -> Pool:
+        """The pool that a pod's address is from."""
+        return next(pool for pool in self.pools if ip_address(address) in ip_network(pool.cidr))
+
+    def only(self, families: Collection[int]) -> Cluster:
+        """The same cluster as a mode sees it that carries no other IP versions (4, 6) than these."""
+
+        def kept(addresses: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(address for address in addresses if family(address) in families)
+
+        return Cluster(
+            tuple(replace(n, addresses=kept(n.addresses), gateways=kept(n.gateways)) for n in self.nodes),
+            tuple(replace(pod, addresses=kept(pod.addresses)) for pod in self.pods),
+            tuple(pool for pool in self.pools if pool.family in families),
+            tuple(block for block in self.blocks if family(block.cidr) in families),
+            tuple(replace(one, addresses=kept(one.addresses)) for one in self.reflectors),
+            tuple(replace(one, addresses=kept(one.addresses)) for one in self.routers),
+        )
+
+
+def family(address: str) -> int:
+    """The IP version of an address or prefix: 4 or 6."""
+    return 6 if ":" in address else 4
 
 
 def host_veth(prefix: str, namespace: str, pod: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
-from cluster.model import Block, Cluster, Node, Pod, Pool, Speaker
+from cluster.model import Block, Cluster, Node, Pod, Pool, Speaker, family
 from kernel.errors import BadInput
-from topologies.checks import block_room, pods_on
+from topologies.placement import block_room, placed, pods_in
 from topologies.spec import LabSpec, NodeSpec, PodSpec, PoolSpec
 from topologies.underlay import NIC, gateways, mac_of
 
@@ -16,11 +16,11 @@ Network = IPv4Network | IPv6Network
 
 def cluster_of(spec: LabSpec) -> Cluster:
     """The same topology always gives the same cluster. Raises BadInput for a pod with two of a family."""
-    blocks = tuple(block for pool in spec.pools for block in _blocks(spec, pool))
+    blocks = tuple(block for pool in spec.pools if pool.vlan is None for block in _blocks(spec, pool))
     return Cluster(
         nodes=tuple(_node(spec, node) for node in spec.nodes),
         pods=tuple(_pods(spec, blocks)),
-        pools=tuple(Pool(pool.cidr, pool.block_length) for pool in spec.pools),
+        pools=tuple(Pool(p.cidr, p.block_length, p.network, p.overlay, p.vlan, p.gateway) for p in spec.pools),
         blocks=blocks,
         reflectors=tuple(Speaker(r.name, r.addresses, cluster_id=r.cluster_id) for r in spec.reflectors),
         routers=_routers(spec),
@@ -36,57 +36,69 @@ def _routers(spec: LabSpec) -> tuple[Speaker, ...]:
 
 def _node(spec: LabSpec, node: NodeSpec) -> Node:
     mac = node.mac or mac_of(f"{spec.name}/{node.name}/{NIC}")
-    return Node(node.name, NIC, mac, node.addresses, gateways(spec, node), node.mtu)
+    return Node(node.name, NIC, mac, node.addresses, gateways(spec, node), node.mtu, node.trunk)
 
 
 def _blocks(spec: LabSpec, pool: PoolSpec) -> Iterator[Block]:
     """Each node's blocks, in the order of the nodes; at least one each."""
-    network = ip_network(pool.cidr)
-    free = network.subnets(new_prefix=pool.block_length)
+    free = ip_network(pool.cidr).subnets(new_prefix=pool.block_length)
     room = block_room(pool)
+    counts = pods_in(spec, pool.network)
     for node in spec.nodes:
-        for _ in range(max(1, -(-pods_on(spec, node.name) // room))):
+        for _ in range(max(1, -(-counts[node.name] // room))):
             yield Block(str(next(free)), node.name)
 
 
 def _pods(spec: LabSpec, blocks: tuple[Block, ...]) -> Iterator[Pod]:
-    stated = {address for pod in spec.pods for address in pod.addresses}
+    taken = {address for pod in spec.pods for address in pod.addresses}
+    taken |= {str(ip_interface(address).ip) for _, port in spec.ports() for address in port.addresses}
     free = {
-        (node.name, pool.cidr): _addresses(pool, node.name, blocks, stated)
+        (node.name, pool.cidr): _of_blocks(pool, node.name, blocks, taken)
         for node in spec.nodes
         for pool in spec.pools
+        if pool.vlan is None
     }
-    names = {pod.name for pod in spec.pods}
-    for pod in spec.pods:
-        yield _pod(pod, tuple(pod.addresses) or tuple(next(free[pod.node, pool.cidr]) for pool in spec.pools))
-    number = 0
-    for node in spec.nodes:
-        for _ in range(pods_on(spec, node.name) - sum(pod.node == node.name for pod in spec.pods)):
-            number += 1
-            while (name := f"pod{number}") in names:
-                number += 1
-            addresses = tuple(next(free[node.name, pool.cidr]) for pool in spec.pools)
-            yield _pod(PodSpec(name=name, node=node.name), addresses)
+    shared = {pool.cidr: _of_subnet(pool, taken) for pool in spec.pools if pool.vlan is not None}
+    for pod in placed(spec):
+        mine = [pool for pool in spec.pools if pool.network == pod.network]
+        sources = [shared[pool.cidr] if pool.vlan is not None else free[pod.node, pool.cidr] for pool in mine]
+        try:
+            yield _pod(pod, pod.addresses or tuple(next(source) for source in sources))
+        except RuntimeError:  # what a generator makes of the StopIteration of another
+            what = f"the network {pod.network!r} has no address left for pod {pod.name!r}"
+            raise BadInput(what, where="pools", remedy="make its pool larger, or have fewer pods") from None
 
 
 def _pod(pod: PodSpec, addresses: tuple[str, ...]) -> Pod:
-    families = [":" in address for address in addresses]
+    families = [family(address) for address in addresses]
     if len(set(families)) < len(families):
         raise BadInput(f"pod {pod.name!r} would get two addresses of one family", remedy="state its addresses")
-    return Pod(pod.name, pod.node, mac_of(f"{pod.namespace}/{pod.name}"), addresses, pod.namespace)
+    mac = mac_of(f"{pod.namespace}/{pod.name}")
+    return Pod(pod.name, pod.node, mac, addresses, pod.namespace, pod.network or "default")
 
 
-def _addresses(pool: PoolSpec, node: str, blocks: tuple[Block, ...], taken: set[str]) -> Iterator[str]:
+def _of_blocks(pool: PoolSpec, node: str, blocks: tuple[Block, ...], taken: set[str]) -> Iterator[str]:
     """The free addresses of a node's blocks in one pool, without each block's first and last."""
     for block in blocks:
         network = ip_network(block.cidr)
-        if block.node != node or not _inside(network, ip_network(pool.cidr)):
-            continue
-        edges = {int(network[0]), int(network[-1])} if network.num_addresses > 2 else set()
-        for number in range(int(network[0]), int(network[-1]) + 1):
-            text = str(network[number - int(network[0])])
-            if number not in edges and text not in taken:
-                yield text
+        if block.node == node and _inside(network, ip_network(pool.cidr)):
+            yield from _between(network, int(network[0]), int(network[-1]), taken)
+
+
+def _of_subnet(pool: PoolSpec, taken: set[str]) -> Iterator[str]:
+    """The free addresses of a subnet of the physical network, in order."""
+    network = ip_network(pool.cidr)
+    first, last = (int(ip_address(one)) if one else None for one in (pool.start, pool.end))
+    others = {*pool.exclude, *((pool.gateway,) if pool.gateway else ())}
+    yield from _between(network, first or int(network[0]), last or int(network[-1]), taken | others)
+
+
+def _between(network: Network, first: int, last: int, taken: set[str]) -> Iterator[str]:
+    edges = {int(network[0]), int(network[-1])} if network.num_addresses > 2 else set()
+    for number in range(first, last + 1):
+        text = str(network[number - int(network[0])])
+        if number not in edges and text not in taken:
+            yield text
 
 
 def _inside(inner: Network, outer: Network) -> bool:

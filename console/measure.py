@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cluster.lab import Lab, features, plan
-from console.start import DEFAULT
+from plugins.registry import mode as find
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def _factory(folder: Path):  # type: ignore[no-untyped-def]
 
     @contextmanager
     def make(plugin: str, mode: str) -> Iterator[Lab]:
-        with Lab(plan(preset(DEFAULT), plugin, mode, features()), folder) as lab:
+        with Lab(plan(preset(find(plugin, mode).preset), plugin, mode, features()), folder) as lab:
             lab.up()
             yield lab
 

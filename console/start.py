@@ -18,7 +18,6 @@ from kernel.places import Process
 from topologies.spec import LabSpec
 
 PROGRAM = places.HOME / "run_topology.py"
-DEFAULT = "default"
 DEFAULT_MODE = "hybridnet-vxlan"
 DOWN_S = 10.0
 """How long the lab's processes may take to end, seconds."""
@@ -46,24 +45,27 @@ class Choice:
 
 def choice(arguments: argparse.Namespace) -> Choice:
     """The topology and mode of `--file`, `--preset`, `--plugin` and `--mode`. Raises BadInput."""
+    from plugins.registry import mode as find
     from topologies import spec as specs
 
-    spec = specs.load(Path(arguments.file)) if arguments.file else specs.preset(arguments.preset or DEFAULT)
-    return Choice(spec, *_mode(arguments.plugin, arguments.mode, spec))
+    if arguments.file:
+        spec = specs.load(Path(arguments.file))
+        return Choice(spec, *_mode(arguments.plugin, arguments.mode, (spec.plugin, spec.mode)))
+    plugin, mode = _mode(arguments.plugin, arguments.mode, (None, None))
+    return Choice(specs.preset(arguments.preset or find(plugin, mode).preset), plugin, mode)
 
 
-def _mode(plugin: str | None, mode: str | None, spec: LabSpec) -> tuple[str, str]:
+def _mode(plugin: str | None, mode: str | None, stated: tuple[str | None, str | None]) -> tuple[str, str]:
+    """Plugin and mode as asked for, else as the file states, else the default; a plugin's first mode is its own."""
     from plugins.registry import MODES
     from plugins.registry import mode as find
 
-    if plugin is None and mode is None and spec.plugin is None:
+    if (plugin, mode, stated[0]) == (None, None, None):
         plugin, _, mode = DEFAULT_MODE.partition("-")
-    plugin = plugin or spec.plugin or DEFAULT_MODE.partition("-")[0]
+    plugin = plugin or stated[0] or DEFAULT_MODE.partition("-")[0]
     if mode is None:
-        if plugin == spec.plugin and spec.mode:
-            mode = spec.mode
-        else:
-            mode = next((key.partition("-")[2] for key in MODES if key.partition("-")[0] == plugin), "")
+        first = next((key.partition("-")[2] for key in MODES if key.partition("-")[0] == plugin), "")
+        mode = (stated[1] if plugin == stated[0] else None) or first
     find(plugin, mode)
     return plugin, mode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,9 +28,16 @@ class Mode(Protocol):
     plugin: str
     name: str
     families: tuple[int, ...]
+    """IP versions that pods can have: 4, 6."""
+    lacks: Mapping[int, str]
+    """Why it carries no other: a reason for each IP version that `families` has not."""
+    preset: str
+    """The topology that shows it, taken when none is asked for."""
     needs: frozenset[str]
     """Names of kernel features (kernel.features.FEATURES) without which the mode cannot run."""
 
     def wanted(self, cluster: Cluster, features: frozenset[str]) -> Wanted:
-        """The whole wanted state of `cluster`. `features` are those the kernel has."""
+        """The whole wanted state of `cluster`. `features` are those the kernel has.
+
+        Raises BadInput when the topology does not fit the mode (no trunk, no BGP peer, ...)."""
         ...

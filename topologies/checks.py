@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kernel.errors import BadInput
 from kernel.state import IFNAMSIZ
+from topologies.placement import block_room, networks, pods_in
 
 if TYPE_CHECKING:
     from topologies.spec import LabSpec, PoolSpec, Port
@@ -21,7 +22,7 @@ LEAST_IPV6_MTU = 1280
 
 def check(spec: LabSpec, where: Where) -> None:
     """Raises BadInput for the first mistake."""
-    for one in (_names, _links, _ports, _addresses, _gateways, _mtus, _pools, _capacity, _pods):
+    for one in (_names, _links, _ports, _addresses, _gateways, _mtus, _pools, _pods, _capacity):
         one(spec, where)
 
 
@@ -161,11 +162,12 @@ def _mtus(spec: LabSpec, where: Where) -> None:
 def _pools(spec: LabSpec, where: Where) -> None:
     for i, pool in enumerate(spec.pools):
         network = ip_network(pool.cidr)
-        if not network.prefixlen <= pool.block_length <= network.max_prefixlen:
+        if pool.vlan is None and not network.prefixlen <= pool.block_length <= network.max_prefixlen:
             what = f"a block of /{pool.block_length} does not fit into {network}"
             raise BadInput(
                 what, where=where(("pools", i)), remedy="make the pool larger, or the block smaller (a greater number)"
             )
+        _subnet(pool, ("pools", i), where)
     for (_, a), (j, b) in combinations(enumerate(spec.pools), 2):
         if ip_network(a.cidr).overlaps(ip_network(b.cidr)):
             raise BadInput(
@@ -174,28 +176,34 @@ def _pools(spec: LabSpec, where: Where) -> None:
     for loc, text in _stated(spec):
         network = ip_interface(text).network
         for j, pool in enumerate(spec.pools):
-            if ip_network(pool.cidr).overlaps(network):
+            if pool.vlan is None and ip_network(pool.cidr).overlaps(network):
                 what = f"the pool {pool.cidr} overlaps {network}, the subnet of {where(loc).rpartition(' ')[2]}"
                 raise BadInput(what, where=where(("pools", j, "cidr")), remedy="move the pool or the subnet")
 
 
-def pods_on(spec: LabSpec, node: str) -> int:
-    """How many pods a node has."""
-    count = next(one.pods for one in spec.nodes if one.name == node)
-    return (spec.pods_per_node if count is None else count) + sum(pod.node == node for pod in spec.pods)
-
-
-def block_room(pool: PoolSpec) -> int:
-    """How many pods a block takes; its first and last address stay free, as a subnet's do."""
-    size = 2 ** ((128 if ":" in pool.cidr else 32) - pool.block_length)
-    return int(size - 2 if size > 2 else size)
+def _subnet(pool: PoolSpec, loc: Loc, where: Where) -> None:
+    """What only a pool with `vlan` may say, and that it is inside the pool."""
+    stated = {key: getattr(pool, key) for key in ("gateway", "start", "end") if getattr(pool, key)}
+    if pool.vlan is None and (stated or pool.exclude):
+        key = next(iter(stated), "exclude")
+        raise BadInput(
+            f"{key!r} is for subnets of the physical network", where=where((*loc, key)), remedy="state its `vlan` too"
+        )
+    for key, address in [*stated.items(), *(("exclude", one) for one in pool.exclude)]:
+        if ip_address(address) not in ip_network(pool.cidr):
+            raise BadInput(f"{address} is not in {pool.cidr}", where=where((*loc, key)), remedy="move it into the pool")
+    if pool.start and pool.end and int(ip_address(pool.start)) > int(ip_address(pool.end)):
+        raise BadInput(f"{pool.start} is after {pool.end}", where=where((*loc, "start")), remedy="exchange them")
 
 
 def _capacity(spec: LabSpec, where: Where) -> None:
     for i, pool in enumerate(spec.pools):
+        if pool.vlan is not None:
+            continue  # cluster.plan counts single addresses as it takes them
         network = ip_network(pool.cidr)
         blocks = 2 ** (pool.block_length - network.prefixlen)
-        needed = sum(max(1, -(-pods_on(spec, node.name) // block_room(pool))) for node in spec.nodes)
+        counts = pods_in(spec, pool.network)
+        needed = sum(max(1, -(-counts[node.name] // block_room(pool))) for node in spec.nodes)
         if needed > blocks:
             what = f"the pool {pool.cidr} has {blocks} blocks of /{pool.block_length}, and the nodes need {needed}"
             raise BadInput(what, where=where(("pools", i)), remedy="make the pool larger, or have fewer pods")
@@ -203,10 +211,15 @@ def _capacity(spec: LabSpec, where: Where) -> None:
 
 def _pods(spec: LabSpec, where: Where) -> None:
     nodes = {one.name for one in spec.nodes}
+    known = networks(spec)
     seen: set[str] = set()
     for i, pod in enumerate(spec.pods):
         if pod.node not in nodes:
             raise BadInput(f"there is no node {pod.node!r}", where=where(("pods", i, "node")), remedy=_one_of(nodes))
+        if pod.network is not None and pod.network not in known:
+            raise BadInput(
+                f"no pool is of network {pod.network!r}", where=where(("pods", i, "network")), remedy=_one_of(known)
+            )
         for j, address in enumerate(pod.addresses):
             loc = ("pods", i, "addresses", j)
             if address in seen:

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kernel.errors import BadInput
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
-PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans")
+PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks")
 SCHEMA = Path(__file__).resolve().parent / "lab.schema.json"
 NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 """As Kubernetes names objects (RFC 1123 label)."""
@@ -110,19 +110,32 @@ class NodeSpec(Port):
 
 
 class PodSpec(Part):
-    """A pod by name; without `addresses` they come from the node's block."""
+    """A pod by name, in `network` (default: the first); without `addresses` they come from that network's pools."""
 
     name: Name
     node: Name
     namespace: Name = "default"
+    network: Name | None = None
     addresses: tuple[Address, ...] = ()
 
 
 class PoolSpec(Part):
-    """Where pod addresses come from; each node takes blocks of prefix length `block`."""
+    """Where pod addresses come from. Of most pools each node takes blocks of prefix length `block`. A pool with
+    `vlan` (0: untagged) is a subnet of the physical network, whose router is `gateway`: pods take single addresses
+    of it, from `start` to `end` without `exclude`.
+
+    Pools of one `network` belong together: a pod is in one network and has an address of each of its pools. In an
+    underlay mode `overlay` keeps a network in the tunnel."""
 
     cidr: Prefix
     block: Annotated[int, Field(ge=1, le=128)] | None = None
+    network: Name = "default"
+    overlay: bool = False
+    vlan: Annotated[int, Field(ge=0, le=4094)] | None = None
+    gateway: Address | None = None
+    start: Address | None = None
+    end: Address | None = None
+    exclude: tuple[Address, ...] = ()
 
     @property
     def block_length(self) -> int:
@@ -173,6 +186,8 @@ class LabSpec(Part):
     name: Name
     plugin: str | None = None
     mode: str | None = None
+    families: Annotated[tuple[Literal[4, 6], ...], Field(min_length=1)] | None = None
+    """IP versions that pods must have; unstated: those of the pools that the mode can carry."""
     pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1)]
     switches: Annotated[tuple[SwitchSpec, ...], Field(min_length=1)]
     links: tuple[LinkSpec, ...] = ()

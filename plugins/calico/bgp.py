@@ -5,7 +5,7 @@ Felix's part is here as kernel state; BIRD's part is FRR (bgp/): the same sessio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_interface
 from typing import Literal
 
@@ -37,6 +37,8 @@ class Bgp:
     plugin = "calico"
     name = "bgp"
     families = (4, 6)
+    lacks: Mapping[int, str] = {}
+    preset = "default"
     needs = frozenset({"veth", "proxy-neigh", "iptables", "ipset", "frr"})
 
     def wanted(self, cluster: Cluster, features: frozenset[str]) -> Wanted:

@@ -6,7 +6,7 @@ The article says table 10001 for the first subnet; the real daemon takes the fir
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_interface
 from typing import Literal
 
@@ -60,6 +60,8 @@ class Vxlan:
     plugin = "hybridnet"
     name = "vxlan"
     families = (4, 6)
+    lacks: Mapping[int, str] = {}
+    preset = "default"
     needs = frozenset(
         {"veth", "vxlan", "policy-routing", "policy-routing-v6", "proxy-neigh", "app-solicit", "iptables", "ipset"}
     )
