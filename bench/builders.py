@@ -178,7 +178,7 @@ class Mininet(Builder):
 
         setLogLevel("error")
         topo: Any = SingleSwitchTopo  # mininet has no annotations
-        self.make = lambda: Net(topo(self.size), switch=IpBridge, controller=None, ipBase="10.0.0.0/8")
+        self.make: Any = lambda: Net(topo(self.size), switch=IpBridge, controller=None, ipBase="10.0.0.0/8")
 
     def up(self) -> None:
         self.net = self.make()
