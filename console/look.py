@@ -90,13 +90,15 @@ def export_text(arguments: argparse.Namespace, form: str) -> str:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """What this machine can do."""
-    from kernel import doctor as examiner
+    """What this machine can do; status 1 when some mode runs on none of its kernels."""
+    from kernel.doctor import examine
     from plugins.registry import MODES, mode
 
-    report = examiner.examine([(key, mode(*key.split("-", 1)).needs) for key in MODES])
+    report = examine([(key, mode(*key.split("-", 1)).needs) for key in MODES], deep=arguments.deep)
     if arguments.json:
         _print_json(report.to_json())
     else:
-        examiner.show(report)
-    return 0
+        from console import views
+
+        views.doctor(report)
+    return 0 if report.healthy else 1

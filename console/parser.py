@@ -180,7 +180,8 @@ def _export(commands: Any) -> None:
 
 def _doctor(commands: Any) -> None:
     summary = "try each kernel feature for real, and say which modes run where and what is missing"
-    parser = _command(commands, "doctor", "console.look:doctor", summary, "doctor", "doctor --json")
+    parser = _command(commands, "doctor", "console.look:doctor", summary, "doctor", "doctor --deep --json")
+    parser.add_argument("--deep", action="store_true", help="boot the embedded kernel and try its features too")
     _json(parser)
 
 

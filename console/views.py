@@ -1,4 +1,4 @@
-"""How `inspect` looks on a screen."""
+"""How the answers of `inspect` and `doctor` look on a screen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from kernel.doctor import Report
+from kernel.features import FEATURES
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
@@ -69,6 +72,34 @@ def namespace(found: dict[str, Any]) -> None:
         rows = ([_cell(one.get(column, "")) for column in columns] for one in objects)
         console.print()
         console.print(_table(part.replace("_", " "), columns, rows))
+
+
+def doctor(report: Report) -> None:
+    """The kernels, their features, and where each mode runs."""
+    console = Console(highlight=False)
+    names = [kernel.name for kernel in report.kernels]
+    console.print(f"machine's kernel {report.machine}\n")
+    rows: list[list[str]] = [[k.name, k.why_not or "[green]usable[/]", k.how] for k in report.kernels]
+    console.print(_table("Kernels", ("kernel", "state", "features"), rows))
+    usable = [kernel for kernel in report.kernels if not kernel.why_not]
+    rows = [[name, one.purpose, *(_mark(k.lacks[name]) for k in usable)] for name, one in FEATURES.items()]
+    console.print()
+    console.print(_table("Features", ("feature", "for", *(k.name for k in usable)), rows))
+    for name in FEATURES:
+        lacks = {kernel.name: kernel.lacks[name] for kernel in usable if kernel.lacks[name]}
+        for reason in dict.fromkeys(lacks.values()):
+            where = ", ".join(kernel for kernel, lack in lacks.items() if lack == reason)
+            console.print(f"[yellow]{name}[/] ({where}): {reason}; {report.remedy(name)}", soft_wrap=True)
+    rows = [[m.name, *(_mark(m.kernels[k]) for k in names), m.auto or "[red]nowhere[/]"] for m in report.modes]
+    console.print()
+    console.print(_table("Modes", ("mode", *names, "--kernel auto takes"), rows))
+    for mode in report.modes:
+        for kernel, why in mode.kernels.items() if not mode.auto else ():
+            console.print(f"[red]{mode.name}[/] on {kernel}: {why}")
+
+
+def _mark(lack: str) -> str:
+    return "[red]no[/]" if lack else "[green]yes[/]"
 
 
 def _cell(value: Any) -> str:

@@ -7,14 +7,12 @@ import os
 import shutil
 import socket
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel import wire
-from kernel.errors import PodpathError
+from kernel import mounts, wire
+from kernel.errors import NotPermitted, PodpathError
 from kernel.namespaces import Namespaces
 from kernel.state import Rule
 
@@ -25,11 +23,13 @@ UNKNOWN = (1, 2, 95, 93)
 
 @dataclass(frozen=True)
 class Feature:
-    """`purpose` is what it is for; `trial` returns "" or why it is missing."""
+    """`purpose` is what it is for; `trial` returns "" or why it is missing. `programs` is what a package brings,
+    which is the same on every kernel."""
 
     purpose: str
     trial: Callable[[wire.Rtnl], str]
     remedy: str = "use --kernel embedded"
+    programs: tuple[str, ...] = ()
 
 
 def _link(kind: str, data: bytes = b"") -> Callable[[wire.Rtnl], str]:
@@ -135,12 +135,15 @@ def _ipset(_rtnl: wire.Rtnl) -> str:
     return "" if shutil.which("ipset", path=PATH) else "ipset is not installed"
 
 
-def _tool(*paths: str, package: str) -> Feature:
-    def trial(_rtnl: wire.Rtnl) -> str:
-        missing = [path for path in paths if not os.path.exists(path) and not shutil.which(path, path=PATH)]
-        return f"{package} is not installed" if missing else ""
+def _package(name: str, *programs: str) -> Feature:
+    return Feature(
+        f"package {name}", lambda _: _absent(programs), f"run `make setup`, or: apt-get install {name}", programs
+    )
 
-    return Feature(f"package {package}", trial, f"run `make setup`, or: apt-get install {package}")
+
+def _absent(programs: tuple[str, ...]) -> str:
+    missing = [one for one in programs if not os.path.exists(one) and not shutil.which(one, path=PATH)]
+    return f"{', '.join(missing)} is not installed" if missing else ""
 
 
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
@@ -171,44 +174,53 @@ FEATURES: dict[str, Feature] = {
     "iptables-legacy": Feature("masquerade, policy", _iptables("legacy")),
     "iptables": Feature("masquerade, policy (either backend)", _iptables("nft", "legacy")),
     "ipset": Feature("sets of addresses in rules", _ipset),
-    "frr": _tool("/usr/lib/frr/bgpd", "/usr/lib/frr/zebra", "vtysh", package="frr"),
-    "iperf3": _tool("iperf3", package="iperf3"),
-    "mininet": _tool("/usr/lib/python3/dist-packages/mininet", package="mininet"),
+    "frr": _package("frr", "/usr/lib/frr/bgpd", "/usr/lib/frr/zebra", "vtysh"),
+    "iperf3": _package("iperf3", "iperf3"),
+    "mininet": _package("mininet", "/usr/lib/python3/dist-packages/mininet"),
 }
-EMBEDDED = frozenset(FEATURES) - {"iptables-nft"}
+EMBEDDED = frozenset(name for name, one in FEATURES.items() if not one.programs) - {"iptables-nft"}
 """What the embedded kernel has; a test there compares."""
 
 
 def probe() -> dict[str, str]:
-    """Each feature, and "" or why this kernel lacks it. Raises NotPermitted where user namespaces are not allowed."""
-    if os.geteuid() != 0:
-        return _probe_as_root_of_user_namespace()
+    """Each feature, and "" or why this kernel lacks it; for a process that has mounts of its own, as a lab's has."""
     spaces = Namespaces()
-    found: dict[str, str] = {}
     try:
         spaces.create("probe")
         with spaces.inside("probe"):
             rtnl = wire.Rtnl()
-            for name, feature in FEATURES.items():
-                found[name] = feature.trial(rtnl)
+            found = {name: feature.trial(rtnl) for name, feature in FEATURES.items()}
             rtnl.close()
     finally:
         spaces.close()
     return found
 
 
-def _probe_as_root_of_user_namespace() -> dict[str, str]:
-    """The same in a child that is root of a user namespace of its own."""
+def of_embedded() -> dict[str, str]:
+    """The same for the embedded kernel without booting it: what it is known to have, and this machine's packages."""
+    found: dict[str, str] = {}
+    for name, one in FEATURES.items():
+        if one.programs:
+            found[name] = _absent(one.programs)
+        else:
+            found[name] = "" if name in EMBEDDED else "the embedded kernel is built without it"
+    return found
+
+
+def probe_apart(kernel: str) -> dict[str, str]:
+    """`probe` on "host" or "user", in a child with namespaces and mounts of its own, so that the machine does not
+    even get iptables' lock file. Raises NotPermitted where such namespaces are not allowed."""
     from kernel.inside import NEWNET, NEWNS, become_root_of_user_namespace, unshare
 
     said, say = os.pipe()
     pid = os.fork()
     if not pid:
         try:
-            become_root_of_user_namespace()
+            if kernel == "user":
+                become_root_of_user_namespace()
             unshare(NEWNS | NEWNET)
-            os.geteuid()
-            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], capture_output=True, check=False)
+            mounts.mount("", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+            mounts.mount("tmpfs", "/run", "tmpfs")
             os.write(say, json.dumps({"found": probe()}).encode())
         except PodpathError as problem:
             os.write(say, json.dumps({"what": problem.what, "remedy": problem.remedy}).encode())
@@ -219,12 +231,13 @@ def _probe_as_root_of_user_namespace() -> dict[str, str]:
         answer = json.load(file)
     os.waitpid(pid, 0)
     if "found" not in answer:
-        from kernel.errors import NotPermitted
-
         raise NotPermitted(answer["what"], remedy=answer["remedy"])
     found: dict[str, str] = answer["found"]
     return found
 
 
+RESULT = "features.json"
+"""Where a guest leaves what it found, in its run folder."""
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps(probe()))
+    Path(os.environ["PODPATH_RUN"], RESULT).write_text(json.dumps(probe()))

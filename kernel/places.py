@@ -240,12 +240,11 @@ def usable() -> dict[str, str]:
 
 
 def features_of(kernel: str) -> frozenset[str]:
-    """The features of a kernel: probed on this machine; for the embedded one those that it is known to have."""
-    from kernel.features import EMBEDDED, probe
+    """The features of a kernel: tried on this machine; for the embedded one those that it is known to have."""
+    from kernel.features import of_embedded, probe_apart
 
-    if kernel == "embedded":
-        return EMBEDDED
-    return frozenset(name for name, lack in probe().items() if not lack)
+    found = of_embedded() if kernel == "embedded" else probe_apart(kernel)
+    return frozenset(name for name, lack in found.items() if not lack)
 
 
 def choose(wish: str, needs: frozenset[str], for_what: str) -> tuple[str, str]:
