@@ -34,7 +34,8 @@ def pair(name: str, pod: Pod, mtu: int) -> Veth:
 
 
 def host_sysctls(name: str, pod: Pod) -> tuple[Sysctl, ...]:
-    """Of the host end: it answers for the pod's next hop at once and forwards."""
+    """Of the host end: it answers for the pod's next hop at once and forwards (calico: configureSysctls in
+    cni-plugin/pkg/dataplane/linux; hybridnet: ConfigureHostNic in pkg/daemon/containernetwork)."""
     keys: list[tuple[str, str]] = []
     if any(not six(address) for address in pod.addresses):
         keys += [(f"net.ipv4.conf.{name}.{key}", "1") for key in ("proxy_arp", "route_localnet", "forwarding")]
@@ -45,8 +46,10 @@ def host_sysctls(name: str, pod: Pod) -> tuple[Sysctl, ...]:
 
 
 def pod_side(pod: Pod, addresses: tuple[Address, ...]) -> Netns:
-    """The pod's namespace: its addresses and the way to its next hop."""
+    """The pod's namespace: its addresses and the way to its next hop. The pair is a point-to-point link, so nobody
+    waits for duplicate address detection (calico: disableDAD; hybridnet: constants.AcceptDADSysctl)."""
     routes: list[Route] = []
+    sysctls: list[Sysctl] = []
     if any(not six(address) for address in pod.addresses):
         routes += [
             Route(f"{NEXT_HOP}/32", dev=POD_NIC, scope="link"),
@@ -54,4 +57,5 @@ def pod_side(pod: Pod, addresses: tuple[Address, ...]) -> Netns:
         ]
     if any(six(address) for address in pod.addresses):
         routes.append(Route("::/0", dev=POD_NIC, via=NEXT_HOP_6))
-    return Netns(pod.name, addresses=addresses, routes=tuple(routes))
+        sysctls.append(Sysctl(f"net.ipv6.conf.{POD_NIC}.accept_dad", "0"))
+    return Netns(pod.name, addresses=addresses, routes=tuple(routes), sysctls=tuple(sysctls))

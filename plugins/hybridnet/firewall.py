@@ -17,11 +17,14 @@ def set_name(name: str, family: Family) -> str:
     return name if family == 4 else f"inet6:{name}"
 
 
-def sets(family: Family, overlay: Sequence[str], node_ips: Sequence[str]) -> Iterator[IpSet]:
-    """`overlay` are CIDRs, `node_ips` the local addresses of every node."""
+def sets(family: Family, overlay: Sequence[str], node_ips: Sequence[str], pod_ips: Sequence[str]) -> Iterator[IpSet]:
+    """`overlay` are CIDRs, `node_ips` the local addresses of every node, `pod_ips` those of this node's pods. All five
+    are made whatever the mode; those of the underlay are empty without one."""
     yield IpSet(set_name("HYBR-OVERLAY-NET", family), "hash:net", tuple(overlay), family)
     yield IpSet(set_name("HYBR-ALL", family), "hash:net", (*overlay, *node_ips), family)
     yield IpSet(set_name("HYBR-NODE-IP", family), "hash:ip", tuple(node_ips), family)
+    yield IpSet(set_name("HYBR-LOCAL-UNDERLAY-NET", family), "hash:net", (), family)
+    yield IpSet(set_name("HYBR-LOCAL-POD-IP", family), "hash:ip", tuple(pod_ips), family)
 
 
 def rules(family: Family, vxlan: str, overlay: Iterable[str], own_ips: Iterable[str]) -> Iterator[FilterRule]:

@@ -1,7 +1,10 @@
 """hybridnet's overlay: policy routing into one VXLAN device a node, as hybridnet 0.8.9 does it.
 
-The article says table 10001 for the first subnet; the real daemon takes the first empty table from 10000 on
-(pkg/daemon/route/utils.go), and so does this.
+The article says eth0.vxlan20 and table 10001; the device is named after the Network's netID, 4 in hybridnet's chart,
+and the real daemon takes the first empty table from 10000 on (pkg/daemon/route/utils.go). So does this.
+
+Left alone are the daemon's net.ipv4.neigh.default.gc_thresh* and net.ipv6.route.*: they are the machine's, or not a
+user namespace's to set.
 """
 
 from __future__ import annotations
@@ -95,7 +98,7 @@ def vtep(node: Node) -> str:
 def node_side(cluster: Cluster, node: Node, rewrite: bool) -> Netns:
     """All that hybridnet-daemon puts on one node."""
     pods = cluster.pods_of(node.name)
-    vxlan = device(node)
+    vxlan, pod_ips = device(node), [address for pod in pods for address in pod.addresses]
     tunnel = VxlanLink(
         vxlan,
         mtu=node.mtu - OVERHEAD,
@@ -116,7 +119,9 @@ def node_side(cluster: Cluster, node: Node, rewrite: bool) -> Netns:
         neighbours=tuple(_proxies(vxlan, pods)),
         fdb=tuple(_fdb(cluster, node, vxlan, rewrite)),
         sysctls=tuple(_sysctls(node, vxlan, pods)),
-        ipsets=tuple(one for f in FAMILIES for one in firewall.sets(f, _of(f, overlay), _node_ips(cluster, f))),
+        ipsets=tuple(
+            one for f in FAMILIES for one in firewall.sets(f, _of(f, overlay), _node_ips(cluster, f), _of(f, pod_ips))
+        ),
         filters=tuple(one for f in FAMILIES for one in firewall.rules(f, vxlan, _of(f, overlay), _own_ips(node, f))),
         rewrites=(BroadcastRewrite(vxlan, REPLICATED_MAC),) if rewrite else (),
         resolvers=(Resolver(vxlan, tuple(_answers(cluster, node))),),
@@ -146,14 +151,14 @@ def _routes(vxlan: str, overlay: list[str], pods: tuple[Pod, ...]) -> Iterator[R
 
 
 def _rules(overlay: list[str]) -> Iterator[Rule]:
-    """The same three in each family, then one for each subnet; priorities are the lowest free ones after 0."""
+    """The same three in each family, then one for each subnet; priorities are the lowest free ones after 0. An overlay
+    subnet's table stays empty, so the next one finds the same table empty and shares it (findEmptyRouteTable)."""
     for family in FAMILIES:
         yield Rule(1, LOCAL_DIRECT, family)
         yield Rule(2, TO_OVERLAY, family)
         yield Rule(3, OVERLAY_MARK, family, fwmark=REPLY_MARK, fwmask=REPLY_MARK)
         for number, cidr in enumerate(_of(family, overlay)):
-            table = FIRST_SUBNET + number
-            yield Rule(4 + number, table, family, src=cidr, fwmark=0, fwmask=NAT_MARKS)
+            yield Rule(4 + number, FIRST_SUBNET, family, src=cidr, fwmark=0, fwmask=NAT_MARKS)
 
 
 def _proxies(vxlan: str, pods: tuple[Pod, ...]) -> Iterator[Neighbour]:
@@ -190,7 +195,8 @@ def _sysctls(node: Node, vxlan: str, pods: tuple[Pod, ...]) -> Iterator[Sysctl]:
         yield Sysctl(f"net.{version}.neigh.{dev}.app_solicit", "1")
         yield Sysctl(f"net.{version}.neigh.{dev}.base_reachable_time_ms", str(REACHABLE_MS))
     yield Sysctl(f"net.ipv6.conf.{dev}.accept_ra", "0")
-    yield Sysctl(f"net.ipv6.conf.{dev}.proxy_ndp", "1")
+    if any(veth.six(address) for pod in pods for address in pod.addresses):
+        yield Sysctl(f"net.ipv6.conf.{dev}.proxy_ndp", "1")
     for pod in pods:
         name = host_end(pod)
         yield from veth.host_sysctls(name, pod)
