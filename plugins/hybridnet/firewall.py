@@ -2,69 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from kernel.state import FilterRule, IpSet
 
-TO_NODE_MARK, FULL_NAT_MARK = "0x20/0x20", "0x40/0x40"
+TO_NODE_MARK, FULL_NAT_MARK, MASQUERADE_MARK = "0x20/0x20", "0x40/0x40", "0x4000/0x4000"
 Family = Literal[4, 6]
 Table = Literal["filter", "nat", "mangle", "raw"]
 
 
-def set_name(name: str, family: Family) -> str:
-    """IPv6 sets carry a prefix."""
-    return name if family == 4 else f"inet6:{name}"
+@dataclass(frozen=True)
+class Facts:
+    """What one node's rules of one family are made of. `vxlan` is its device where there is an overlay network;
+    `overlay`, `underlay` and `local_underlay` are CIDRs, the last ones those whose network the node belongs to;
+    `guarded` are the devices by which its underlay pods' packets come in; `node_ips` the addresses of every node,
+    `own_ips` the node's, `pod_ips` those of its pods."""
+
+    family: Family
+    vxlan: str | None
+    overlay: tuple[str, ...]
+    underlay: tuple[str, ...]
+    local_underlay: tuple[str, ...]
+    guarded: tuple[str, ...]
+    node_ips: tuple[str, ...]
+    own_ips: tuple[str, ...]
+    pod_ips: tuple[str, ...]
+
+    def rule(self, table: Table, chain: str, *args: str) -> FilterRule:
+        """A rule of this family."""
+        return FilterRule(self.family, table, chain, args)
+
+    def set_name(self, name: str) -> str:
+        """IPv6 sets carry a prefix."""
+        return name if self.family == 4 else f"inet6:{name}"
+
+    def within(self, name: str, side: str) -> tuple[str, ...]:
+        """A match of the source or destination (`side` src, dst) with a set; with "!" before the name, of all else."""
+        negation = ("!",) if name.startswith("!") else ()
+        return ("-m", "set", *negation, "--match-set", self.set_name(name.removeprefix("!")), side)
 
 
-def sets(family: Family, overlay: Sequence[str], node_ips: Sequence[str], pod_ips: Sequence[str]) -> Iterator[IpSet]:
-    """`overlay` are CIDRs, `node_ips` the local addresses of every node, `pod_ips` those of this node's pods. All five
-    are made whatever the mode; those of the underlay are empty without one."""
-    yield IpSet(set_name("HYBR-OVERLAY-NET", family), "hash:net", tuple(overlay), family)
-    yield IpSet(set_name("HYBR-ALL", family), "hash:net", (*overlay, *node_ips), family)
-    yield IpSet(set_name("HYBR-NODE-IP", family), "hash:ip", tuple(node_ips), family)
-    yield IpSet(set_name("HYBR-LOCAL-UNDERLAY-NET", family), "hash:net", (), family)
-    yield IpSet(set_name("HYBR-LOCAL-POD-IP", family), "hash:ip", tuple(pod_ips), family)
+def sets(facts: Facts) -> Iterator[IpSet]:
+    """All five are made whatever the mode; those of what a mode has not are empty."""
+    members = {
+        "HYBR-OVERLAY-NET": facts.overlay,
+        "HYBR-ALL": (*facts.underlay, *facts.overlay, *facts.node_ips),
+        "HYBR-NODE-IP": facts.node_ips,
+        "HYBR-LOCAL-UNDERLAY-NET": facts.local_underlay,
+        "HYBR-LOCAL-POD-IP": facts.pod_ips,
+    }
+    for name, found in members.items():
+        yield IpSet(facts.set_name(name), "hash:ip" if name.endswith("-IP") else "hash:net", found, facts.family)
 
 
-def rules(family: Family, vxlan: str, overlay: Iterable[str], own_ips: Iterable[str]) -> Iterator[FilterRule]:
-    """All rules of one node: `vxlan` is its device, `own_ips` are its addresses.
-
-    The masquerade stands for the article's SNAT of overlay pods that leave the cluster.
-    """
-
-    def rule(table: Table, chain: str, *args: str) -> FilterRule:
-        return FilterRule(family, table, chain, args)
-
-    from_overlay = ("-m", "set", "--match-set", set_name("HYBR-OVERLAY-NET", family), "src")
+def rules(facts: Facts) -> Iterator[FilterRule]:
+    """All rules of one node."""
     for table, hook in (
         ("nat", "POSTROUTING"),
         ("filter", "FORWARD"),
         ("mangle", "PREROUTING"),
         ("mangle", "POSTROUTING"),
     ):
-        yield rule(table, hook, "-j", f"HYBRIDNET-{hook}")  # type: ignore[arg-type]
-    yield rule("nat", "HYBRIDNET-POSTROUTING", "-o", "hybr+", "-j", "RETURN")
-    yield rule("nat", "HYBRIDNET-POSTROUTING", "-o", "h_+", "-j", "RETURN")
-    yield rule("nat", "HYBRIDNET-POSTROUTING", "!", "-o", vxlan, *from_overlay, "-j", "MASQUERADE")
-    reject = "icmp-host-unreachable" if family == 4 else "icmp6-addr-unreachable"
-    strangers = ("-m", "set", "!", "--match-set", set_name("HYBR-ALL", family), "dst")
+        yield facts.rule(table, hook, "-j", f"HYBRIDNET-{hook}")  # type: ignore[arg-type]
+    if facts.vxlan:
+        yield from _overlay(facts, facts.vxlan)
+    yield from _loop_guard(facts)
+    yield facts.rule(
+        "mangle", "HYBRIDNET-PREROUTING", "-m", "conntrack", "--ctstate", "SNAT", "-j", "HYBRIDNET-FROM-RULE-SKIP"
+    )
+    for cidr in (*facts.underlay, *facts.overlay):
+        dnat = ("-m", "conntrack", "--ctstate", "DNAT", "--ctreplsrc", cidr)
+        yield facts.rule("mangle", "HYBRIDNET-FROM-RULE-SKIP", *dnat, "-j", "MARK", "--set-xmark", FULL_NAT_MARK)
+
+
+def _overlay(facts: Facts, vxlan: str) -> Iterator[FilterRule]:
+    """The masquerade stands for the article's SNAT of overlay pods that leave the cluster; what goes into the tunnel
+    for nobody of the cluster is refused; replies of overlay pods to nodes are marked into the tunnel."""
+    from_overlay = facts.within("HYBR-OVERLAY-NET", "src")
+    yield facts.rule("nat", "HYBRIDNET-POSTROUTING", "-o", "hybr+", "-j", "RETURN")
+    yield facts.rule("nat", "HYBRIDNET-POSTROUTING", "-o", "h_+", "-j", "RETURN")
+    yield facts.rule("nat", "HYBRIDNET-POSTROUTING", "!", "-o", vxlan, *from_overlay, "-j", "MASQUERADE")
+    reject = "icmp-host-unreachable" if facts.family == 4 else "icmp6-addr-unreachable"
+    strangers = facts.within("!HYBR-ALL", "dst")
     new = ("-m", "conntrack", "!", "--ctstate", "RELATED,ESTABLISHED")
-    yield rule("filter", "HYBRIDNET-FORWARD", "-o", vxlan, *strangers, *new, "-j", "REJECT", "--reject-with", reject)
+    refusal = ("-j", "REJECT", "--reject-with", reject)
+    yield facts.rule("filter", "HYBRIDNET-FORWARD", "-o", vxlan, *strangers, *new, *refusal)
     reply = (
         *("-m", "addrtype", "!", "--dst-type", "LOCAL"),
         *from_overlay,
-        *("-m", "set", "--match-set", set_name("HYBR-NODE-IP", family), "dst"),
+        *facts.within("HYBR-NODE-IP", "dst"),
         *("-m", "conntrack", "!", "--ctstate", "NEW,INVALID,DNAT,SNAT"),
     )
-    yield rule("mangle", "HYBRIDNET-PREROUTING", *reply, "-j", "HYBRIDNET-POD-TO-NODE-MARK")
-    yield rule(
-        "mangle", "HYBRIDNET-PREROUTING", "-m", "conntrack", "--ctstate", "SNAT", "-j", "HYBRIDNET-FROM-RULE-SKIP"
-    )
-    yield rule("mangle", "HYBRIDNET-POSTROUTING", *reply, "-j", "MARK", "--set-xmark", "0x0/0x20")
-    for address in own_ips:
-        yield rule("mangle", "HYBRIDNET-POD-TO-NODE-MARK", "-m", "conntrack", "--ctorigdst", address, "-j", "RETURN")
-    yield rule("mangle", "HYBRIDNET-POD-TO-NODE-MARK", "-j", "MARK", "--set-xmark", TO_NODE_MARK)
-    for cidr in overlay:
-        dnat = ("-m", "conntrack", "--ctstate", "DNAT", "--ctreplsrc", cidr)
-        yield rule("mangle", "HYBRIDNET-FROM-RULE-SKIP", *dnat, "-j", "MARK", "--set-xmark", FULL_NAT_MARK)
+    yield facts.rule("mangle", "HYBRIDNET-PREROUTING", *reply, "-j", "HYBRIDNET-POD-TO-NODE-MARK")
+    yield facts.rule("mangle", "HYBRIDNET-POSTROUTING", *reply, "-j", "MARK", "--set-xmark", "0x0/0x20")
+    for address in facts.own_ips:
+        original = ("-m", "conntrack", "--ctorigdst", address)
+        yield facts.rule("mangle", "HYBRIDNET-POD-TO-NODE-MARK", *original, "-j", "RETURN")
+    yield facts.rule("mangle", "HYBRIDNET-POD-TO-NODE-MARK", "-j", "MARK", "--set-xmark", TO_NODE_MARK)
+
+
+def _loop_guard(facts: Facts) -> Iterator[FilterRule]:
+    """What the physical network sends here for an address of an underlay subnet that no pod of this node has would go
+    back to the gateway, and come again (#379)."""
+    for dev in facts.guarded:
+        strange = (*facts.within("!HYBR-LOCAL-POD-IP", "dst"), *facts.within("HYBR-LOCAL-UNDERLAY-NET", "dst"))
+        unmarked = ("-m", "mark", "!", "--mark", MASQUERADE_MARK)
+        yield facts.rule("filter", "HYBRIDNET-FORWARD", "-i", dev, *unmarked, *strange, "-j", "DROP")

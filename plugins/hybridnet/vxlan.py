@@ -1,19 +1,14 @@
 """hybridnet's overlay: policy routing into one VXLAN device a node, as hybridnet 0.8.9 does it.
 
-The article says eth0.vxlan20 and table 10001; the device is named after the Network's netID, 4 in hybridnet's chart,
-and the real daemon takes the first empty table from 10000 on (pkg/daemon/route/utils.go). So does this.
-
-Left alone are the daemon's net.ipv4.neigh.default.gc_thresh* and net.ipv6.route.*: they are the machine's, or not a
-user namespace's to set.
+The article says eth0.vxlan20; the device is named after the Network's netID, 4 in hybridnet's chart. The other modes
+have this tunnel too where some of their pods are in an overlay network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from ipaddress import ip_interface
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
 
-from cluster.model import Cluster, Node, Pod, host_veth
+from cluster.model import Cluster, Node, Pod, Pool
 from kernel.state import (
     Address,
     BroadcastRewrite,
@@ -22,7 +17,6 @@ from kernel.state import (
     Netns,
     Resolver,
     Route,
-    Rule,
     State,
     Sysctl,
     merge,
@@ -30,31 +24,26 @@ from kernel.state import (
 from kernel.state import Vxlan as VxlanLink
 from plugins import veth
 from plugins.contract import Wanted
-from plugins.hybridnet import firewall
+from plugins.hybridnet import daemon
+from plugins.hybridnet.daemon import OVERHEAD, OVERLAY_MARK, TO_OVERLAY, Subnet
 
 NET_ID = 4
 """The overlay Network's netID in hybridnet's chart: the VNI."""
 PORT = 8472
 """--vxlan-udp-port, default."""
-OVERHEAD = 50
-"""Bytes: Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)."""
-LOCAL_DIRECT, TO_OVERLAY, OVERLAY_MARK, FIRST_SUBNET = 39999, 40000, 40001, 10000
-"""Routing tables (pkg/daemon/config/config.go)."""
-NAT_MARKS = 0x4040
-"""kube-proxy's masquerade mark and hybridnet's full-NAT mark: marked packets skip the subnet tables."""
-REPLY_MARK = 0x20
 REPLICATED_MAC = "ff:ff:ff:ff:ff:f1"
 """The FDB entry of this MAC has every VTEP as destination; tc turns broadcasts into it."""
 ZERO_MAC = "00:00:00:00:00:00"
 REACHABLE_MS = 5000
 """--vxlan-base-reachable-time, default, in milliseconds."""
+NEEDS = frozenset({"vxlan", "app-solicit"})
+"""Kernel features that the tunnel needs."""
 REWRITE = frozenset({"prio", "u32", "pedit"})
 NO_REWRITE = (
     "this kernel lacks prio or pedit, so broadcasts go through an all-zero FDB entry for each node, as hybridnet did "
     "before 0.8.6, and not through the entry of ff:ff:ff:ff:ff:f1"
 )
 RESOLVED_HERE = "podpath's own listener answers the kernel's app_solicit questions in the place of hybridnet-daemon"
-FAMILIES: tuple[Literal[4, 6], ...] = (4, 6)
 
 
 class Vxlan:
@@ -65,18 +54,13 @@ class Vxlan:
     families = (4, 6)
     lacks: Mapping[int, str] = {}
     preset = "default"
-    needs = frozenset(
-        {"veth", "vxlan", "policy-routing", "policy-routing-v6", "proxy-neigh", "app-solicit", "iptables", "ipset"}
-    )
+    needs = daemon.NEEDS | NEEDS
 
     def wanted(self, cluster: Cluster, features: frozenset[str]) -> Wanted:
         """Nodes and pods; no BGP."""
-        rewrite = features >= REWRITE
         mtu = min(node.mtu for node in cluster.nodes) - OVERHEAD
-        parts = [State((node_side(cluster, node, rewrite),)) for node in cluster.nodes]
-        parts += [State((_pod_side(cluster, pod),)) for pod in cluster.pods]
-        notes = (RESOLVED_HERE,) if rewrite else (RESOLVED_HERE, NO_REWRITE)
-        return Wanted(merge(parts), pod_mtu=mtu, notes=notes)
+        alike = daemon.state(cluster, lambda node: [subnet(node, pool) for pool in cluster.pools])
+        return Wanted(merge((alike, tunnels(cluster, features, cluster.pools))), pod_mtu=mtu, notes=notes(features))
 
 
 def device(node: Node) -> str:
@@ -84,21 +68,31 @@ def device(node: Node) -> str:
     return f"{node.nic}.vxlan{NET_ID}"
 
 
-def host_end(pod: Pod) -> str:
-    """The name of a pod's host end."""
-    return host_veth("hybr", pod.namespace, pod.name)
-
-
 def vtep(node: Node) -> str:
     """A node's tunnel address: its first IPv4 address, else its first."""
-    plain = [str(ip_interface(address).ip) for address in node.addresses]
+    plain = daemon.plain(node.addresses)
     return next((address for address in plain if not veth.six(address)), plain[0])
 
 
-def node_side(cluster: Cluster, node: Node, rewrite: bool) -> Netns:
-    """All that hybridnet-daemon puts on one node."""
-    pods = cluster.pods_of(node.name)
-    vxlan, pod_ips = device(node), [address for pod in pods for address in pod.addresses]
+def subnet(node: Node, pool: Pool) -> Subnet:
+    """An overlay subnet. With autoNatOutgoing its table leads nowhere: what is not for the overlay falls through to
+    main and is masqueraded."""
+    return Subnet(pool.cidr, device(node), overlay=True)
+
+
+def notes(features: frozenset[str]) -> tuple[str, ...]:
+    """What is different from a real node."""
+    return (RESOLVED_HERE,) if features >= REWRITE else (RESOLVED_HERE, NO_REWRITE)
+
+
+def tunnels(cluster: Cluster, features: frozenset[str], overlay: Sequence[Pool]) -> State:
+    """Every node's tunnel."""
+    return State(tuple(node_side(cluster, node, overlay, features >= REWRITE) for node in cluster.nodes))
+
+
+def node_side(cluster: Cluster, node: Node, overlay: Sequence[Pool], rewrite: bool) -> Netns:
+    """The VXLAN device of one node and what leads into it and out of it."""
+    pods, vxlan = cluster.pods_of(node.name), device(node)
     tunnel = VxlanLink(
         vxlan,
         mtu=node.mtu - OVERHEAD,
@@ -109,64 +103,24 @@ def node_side(cluster: Cluster, node: Node, rewrite: bool) -> Netns:
         port=PORT,
         learning=True,
     )
-    overlay = [pool.cidr for pool in cluster.pools]
     return Netns(
         node.name,
-        links=(tunnel, *(veth.pair(host_end(pod), pod, node.mtu - OVERHEAD) for pod in pods)),
+        links=(tunnel,),
         addresses=tuple(Address(vxlan, address, noprefixroute=True) for address in node.addresses),
-        routes=tuple(_routes(vxlan, overlay, pods)),
-        rules=tuple(_rules(overlay)),
-        neighbours=tuple(_proxies(vxlan, pods)),
+        routes=tuple(_routes(vxlan, overlay)),
+        neighbours=tuple(Neighbour(vxlan, address, proxy=True) for pod in pods for address in pod.addresses),
         fdb=tuple(_fdb(cluster, node, vxlan, rewrite)),
-        sysctls=tuple(_sysctls(node, vxlan, pods)),
-        ipsets=tuple(
-            one for f in FAMILIES for one in firewall.sets(f, _of(f, overlay), _node_ips(cluster, f), _of(f, pod_ips))
-        ),
-        filters=tuple(one for f in FAMILIES for one in firewall.rules(f, vxlan, _of(f, overlay), _own_ips(node, f))),
+        sysctls=tuple(_sysctls(vxlan, pods)),
         rewrites=(BroadcastRewrite(vxlan, REPLICATED_MAC),) if rewrite else (),
         resolvers=(Resolver(vxlan, tuple(_answers(cluster, node))),),
     )
 
 
-def _of(family: int, addresses: list[str]) -> list[str]:
-    return [address for address in addresses if veth.six(address) == (family == 6)]
-
-
-def _own_ips(node: Node, family: int) -> list[str]:
-    return _of(family, [str(ip_interface(address).ip) for address in node.addresses])
-
-
-def _node_ips(cluster: Cluster, family: int) -> list[str]:
-    return [address for node in cluster.nodes for address in _own_ips(node, family)]
-
-
-def _routes(vxlan: str, overlay: list[str], pods: tuple[Pod, ...]) -> Iterator[Route]:
-    """Table 39999: local pods; 40000: the overlay; 40001: replies. The subnet tables stay empty: with
-    autoNatOutgoing what is not overlay falls through to main and is masqueraded."""
-    for pod in pods:
-        yield from (Route(veth.host_prefix(a), dev=host_end(pod), table=LOCAL_DIRECT) for a in pod.addresses)
-    yield from (Route(cidr, dev=vxlan, table=TO_OVERLAY) for cidr in overlay)
+def _routes(vxlan: str, overlay: Sequence[Pool]) -> Iterator[Route]:
+    """Table 40000: the overlay; 40001: replies of its pods to nodes."""
+    yield from (Route(pool.cidr, dev=vxlan, table=TO_OVERLAY) for pool in overlay)
     yield Route("0.0.0.0/0", dev=vxlan, table=OVERLAY_MARK)
     yield Route("::/0", dev=vxlan, table=OVERLAY_MARK)
-
-
-def _rules(overlay: list[str]) -> Iterator[Rule]:
-    """The same three in each family, then one for each subnet; priorities are the lowest free ones after 0. An overlay
-    subnet's table stays empty, so the next one finds the same table empty and shares it (findEmptyRouteTable)."""
-    for family in FAMILIES:
-        yield Rule(1, LOCAL_DIRECT, family)
-        yield Rule(2, TO_OVERLAY, family)
-        yield Rule(3, OVERLAY_MARK, family, fwmark=REPLY_MARK, fwmask=REPLY_MARK)
-        for number, cidr in enumerate(_of(family, overlay)):
-            yield Rule(4 + number, FIRST_SUBNET, family, src=cidr, fwmark=0, fwmask=NAT_MARKS)
-
-
-def _proxies(vxlan: str, pods: tuple[Pod, ...]) -> Iterator[Neighbour]:
-    """The node answers for its pods on the tunnel, and for the IPv6 next hop on each host end."""
-    for pod in pods:
-        yield from (Neighbour(vxlan, address, proxy=True) for address in pod.addresses)
-        if any(veth.six(address) for address in pod.addresses):
-            yield Neighbour(host_end(pod), veth.NEXT_HOP_6, proxy=True)
 
 
 def _fdb(cluster: Cluster, node: Node, vxlan: str, rewrite: bool) -> Iterator[Fdb]:
@@ -181,33 +135,15 @@ def _answers(cluster: Cluster, node: Node) -> Iterator[tuple[str, str]]:
     """Every remote pod and node is behind the MAC of its node."""
     for other in cluster.nodes:
         if other.name != node.name:
-            yield from ((str(ip_interface(address).ip), other.mac) for address in other.addresses)
+            yield from ((address, other.mac) for address in daemon.plain(other.addresses))
             yield from ((a, other.mac) for pod in cluster.pods_of(other.name) for a in pod.addresses)
 
 
-def _sysctls(node: Node, vxlan: str, pods: tuple[Pod, ...]) -> Iterator[Sysctl]:
-    yield from veth.FORWARDING
-    yield from (Sysctl(f"net.ipv4.conf.{dev}.rp_filter", "0") for dev in ("all", "default", "lo", node.nic))
-    yield Sysctl("net.ipv4.conf.all.arp_filter", "0")
-    # sysctl(8) writes a dot in a device's name as a slash
-    dev = vxlan.replace(".", "/")
+def _sysctls(vxlan: str, pods: Sequence[Pod]) -> Iterator[Sysctl]:
+    dev = vxlan.replace(".", "/")  # sysctl(8) writes a dot in a device's name as a slash
     for version in ("ipv4", "ipv6"):
         yield Sysctl(f"net.{version}.neigh.{dev}.app_solicit", "1")
         yield Sysctl(f"net.{version}.neigh.{dev}.base_reachable_time_ms", str(REACHABLE_MS))
     yield Sysctl(f"net.ipv6.conf.{dev}.accept_ra", "0")
-    if any(veth.six(address) for pod in pods for address in pod.addresses):
+    if any(daemon.speaks_six(pod) for pod in pods):
         yield Sysctl(f"net.ipv6.conf.{dev}.proxy_ndp", "1")
-    for pod in pods:
-        name = host_end(pod)
-        yield from veth.host_sysctls(name, pod)
-        yield Sysctl(f"net.ipv4.conf.{name}.rp_filter", "0")
-
-
-def _pod_side(cluster: Cluster, pod: Pod) -> Netns:
-    """The address has the subnet's length but brings no connected route: all traffic goes through the host."""
-    lengths = {veth.six(pool.cidr): pool.cidr.partition("/")[2] for pool in cluster.pools}
-    addresses = tuple(
-        Address(veth.POD_NIC, f"{address}/{lengths[veth.six(address)]}", noprefixroute=True)
-        for address in pod.addresses
-    )
-    return veth.pod_side(pod, addresses)
