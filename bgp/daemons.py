@@ -6,36 +6,49 @@ They run as the lab's root: Debian's user frr does not exist in a user namespace
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bgp import change
+from bgp.converge import Deaths, wait
 from bgp.model import Router
 from bgp.render import bgpd_conf, zebra_conf
-from kernel.errors import MissingTool, NotConverged
+from kernel.errors import BadInput, MissingTool, NotConverged
 from kernel.namespaces import Namespaces
 from kernel.watch import appear
 
 FRR = Path("/usr/lib/frr")
 STATE = Path("/run/frr")
 """FRR's own run folder; in a lab it is the lab's."""
+SOCKETS = {"zebra": "zserv.api", "bgpd": "bgpd.vty"}
+"""What a daemon opens when it is ready; a bgpd that finds no zebra tries again only after ten seconds."""
 READY_S = 15.0
 """How long a daemon may take to open its socket, seconds; on the embedded kernel it takes two."""
+LEAVE_S = 5.0
+"""How long a zebra may take to remove its routes, seconds."""
+LAST_LINES = 3
 Running = subprocess.Popen[Any]
 
 
 @dataclass
 class _Pair:
     router: Router
-    zebra: Running
+    zebra: Running | None = None
     bgpd: Running | None = None
 
-    def processes(self) -> list[Running]:
-        return [process for process in (self.bgpd, self.zebra) if process is not None]
+    def processes(self) -> list[tuple[str, Running]]:
+        return [(n, one) for n, one in (("zebra", self.zebra), ("bgpd", self.bgpd)) if one is not None]
+
+    def ended(self) -> list[tuple[str, int]]:
+        """The daemons that ended by themselves, with their status."""
+        return [(n, one.returncode) for n, one in self.processes() if one.poll() is not None]
 
 
 class Routers:
@@ -47,68 +60,75 @@ class Routers:
         self._pairs: dict[str, _Pair] = {}
 
     @property
-    def pids(self) -> list[int]:
-        """The process numbers of all daemons."""
-        return [process.pid for pair in self._pairs.values() for process in pair.processes()]
+    def pids(self) -> dict[str, dict[str, int]]:
+        """The process numbers of all daemons: router -> daemon -> number."""
+        return {name: {daemon: one.pid for daemon, one in pair.processes()} for name, pair in self._pairs.items()}
 
     def start(self, routers: Sequence[Router]) -> None:
-        """Makes these routers run and no others; a router that runs as wanted is left alone.
+        """Makes these routers run and no others. A router that runs as wanted is left alone, one that is to change is
+        told what to change, and only where that will not do is it started anew.
 
-        Returns when every daemon answers. Raises MissingTool (FRR), NotConverged with a daemon's last words.
+        Returns when every daemon answers. Raises MissingTool (FRR), NotConverged with a daemon's last words; then none
+        of those that were to start is left running.
         """
         wanted = {router.netns: router for router in routers}
-        for name in [n for n, pair in self._pairs.items() if wanted.get(n) != pair.router]:
-            self._end([self._pairs.pop(name)])
+        self._retire(name for name in list(self._pairs) if name not in wanted)
+        self._end(name for name, pair in list(self._pairs.items()) if not self._tell(pair, wanted[name]))
         fresh = [router for router in routers if router.netns not in self._pairs]
         if not fresh:
             return
         if not (FRR / "bgpd").exists():
             raise MissingTool("FRR is not installed", where=str(FRR), remedy="run `make setup`")
         for router in fresh:
+            self._pairs[router.netns] = _Pair(router)
             self._write(router)
-            self._pairs[router.netns] = _Pair(router, self._spawn(router, "zebra"))
-        self._await(fresh, "zserv.api")  # a bgpd that finds no zebra tries again only after ten seconds
-        for router in fresh:
-            self._pairs[router.netns].bgpd = self._spawn(router, "bgpd")
-        self._await(fresh, "bgpd.vty")
+        try:
+            for daemon in SOCKETS:
+                self._launch(daemon, fresh)
+        except BaseException:
+            self._end(router.netns for router in fresh)
+            raise
 
-    def _write(self, router: Router) -> None:
-        folder = self._folder / router.netns
-        for place in (folder, STATE / router.netns):
-            place.mkdir(parents=True, exist_ok=True)
-        for leftover in (STATE / router.netns).iterdir():
-            leftover.unlink()
-        (folder / "zebra.conf").write_text(zebra_conf(router))
-        (folder / "bgpd.conf").write_text(bgpd_conf(router))
+    def wait(self, deadline_s: float) -> float:
+        """Waits until BGP has converged (bgp.converge.wait); returns the seconds that took. Raises NotConverged with
+        what is missing, or with the last words of a daemon that ended."""
+        with contextlib.ExitStack() as stack:
+            deaths = stack.enter_context(self._deaths())
+            return wait([pair.router for pair in self._pairs.values()], self._namespaces, deadline_s, deaths)
 
-    def _spawn(self, router: Router, daemon: str) -> Running:
-        folder, state = self._folder / router.netns, STATE / router.netns
-        argv = [str(FRR / daemon), "-N", router.netns, "-u", "root", "-g", "root"]
-        argv += ["-f", str(folder / f"{daemon}.conf"), "-i", str(state / f"{daemon}.pid")]
-        argv += ["-A", "127.0.0.1", "-P", "0", *(["-S"] if daemon == "bgpd" else [])]
-        with open(folder / f"{daemon}.log", "w") as log:
-            return self._namespaces.spawn(router.netns, argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    @contextlib.contextmanager
+    def _deaths(self) -> Iterator[Deaths]:
+        found: dict[int, Any] = {}
+        try:
+            for name, pair in self._pairs.items():
+                for daemon, process in pair.processes():
+                    found[os.pidfd_open(process.pid)] = lambda n=name, d=daemon: self._dead(n, d)
+            yield found
+        finally:
+            for fd in found:
+                os.close(fd)
 
-    def _await(self, routers: Iterable[Router], name: str) -> None:
-        """Waits for a socket of each router's daemon."""
-        paths = {STATE / router.netns / name: router.netns for router in routers}
+    def kill(self, netns: str, daemons: Sequence[str] = ("bgpd",)) -> None:
+        """Ends daemons of a router at once (SIGKILL), as a crash would. Raises BadInput."""
+        pair = self._pair(netns)
+        for daemon, process in pair.processes():
+            if daemon in daemons:
+                process.kill()
+                process.wait()
+                setattr(pair, daemon, None)
 
-        def alive() -> bool:
-            return all(process.poll() is None for n in paths.values() for process in self._pairs[n].processes())
-
-        if missing := appear(paths, READY_S, alive):
-            name = paths[missing[0]]
-            daemon = "zebra" if missing[0].name == "zserv.api" else "bgpd"
-            what = f"{daemon} of {name!r} did not start: {self._last_words(name, daemon)}"
-            raise NotConverged(what, where=str(self._folder / name), remedy="look into its log and configuration there")
-
-    def _last_words(self, name: str, daemon: str) -> str:
-        lines = (self._folder / name / f"{daemon}.log").read_text().strip().splitlines()
-        return " / ".join(lines[-3:]) or "it said nothing"
+    def revive(self, netns: str) -> None:
+        """Starts those daemons of a router again that do not run. Raises BadInput, NotConverged."""
+        pair = self._pair(netns)
+        for daemon in SOCKETS:
+            process = dict(pair.processes()).get(daemon)
+            if process is None or process.poll() is not None:
+                (STATE / netns / SOCKETS[daemon]).unlink(missing_ok=True)
+                self._launch(daemon, [pair.router])
 
     def show(self, netns: str, command: str) -> dict[str, Any]:
         """FRR's answer to a `show ... json` command, through vtysh. Raises NotConverged when it is no JSON."""
-        done = self._namespaces.run(netns, ["vtysh", "-N", netns, "-c", command])
+        done = self._vtysh(netns, [command])
         try:
             found: dict[str, Any] = json.loads(done.stdout)
         except ValueError:
@@ -118,12 +138,92 @@ class Routers:
 
     def stop(self) -> None:
         """Ends every daemon, by its number."""
-        self._end(self._pairs.values())
-        self._pairs.clear()
+        self._end(list(self._pairs))
 
-    @staticmethod
-    def _end(pairs: Iterable[_Pair]) -> None:
-        processes = [process for pair in pairs for process in pair.processes()]
+    # -- one router --
+
+    def _pair(self, netns: str) -> _Pair:
+        if netns not in self._pairs:
+            raise BadInput(f"{netns!r} runs no router", remedy=f"one of: {', '.join(self._pairs) or 'none'}")
+        return self._pairs[netns]
+
+    def _tell(self, pair: _Pair, new: Router) -> bool:
+        """Makes a running router `new` by vtysh; False when it must be started anew."""
+        if pair.ended() or len(pair.processes()) < len(SOCKETS):
+            return False
+        said = change.commands(pair.router, new)
+        if said is None or (said and self._vtysh(new.netns, said).returncode):
+            return False
+        pair.router = new
+        self._configure(new)
+        return True
+
+    def _vtysh(self, netns: str, commands: Iterable[str]) -> subprocess.CompletedProcess[str]:
+        asked = [word for command in commands for word in ("-c", command)]
+        return self._namespaces.run(netns, ["vtysh", "-N", netns, *asked])
+
+    def _write(self, router: Router) -> None:
+        """The router's folders, free of what daemons before left, and its configuration."""
+        for place in (self._folder / router.netns, STATE / router.netns):
+            place.mkdir(parents=True, exist_ok=True)
+        for leftover in (STATE / router.netns).iterdir():
+            leftover.unlink()
+        self._configure(router)
+
+    def _configure(self, router: Router) -> None:
+        folder = self._folder / router.netns
+        (folder / "zebra.conf").write_text(zebra_conf(router))
+        (folder / "bgpd.conf").write_text(bgpd_conf(router))
+
+    def _launch(self, daemon: str, routers: Sequence[Router]) -> None:
+        """Starts this daemon of all `routers` together, and waits until each has opened its socket."""
+        for router in routers:
+            setattr(self._pairs[router.netns], daemon, self._spawn(router, daemon))
+        paths = {STATE / router.netns / SOCKETS[daemon]: router.netns for router in routers}
+
+        def dead() -> str | None:
+            return next(
+                (n for n in paths.values() for d, p in self._pairs[n].processes() if p.poll() is not None), None
+            )
+
+        if missing := appear(paths, READY_S, lambda: dead() is None):
+            raise self._dead(dead() or paths[missing[0]], daemon)
+
+    def _spawn(self, router: Router, daemon: str) -> Running:
+        folder, state = self._folder / router.netns, STATE / router.netns
+        argv = [str(FRR / daemon), "-N", router.netns, "-u", "root", "-g", "root"]
+        argv += ["-f", str(folder / f"{daemon}.conf"), "-i", str(state / f"{daemon}.pid")]
+        argv += ["-A", "127.0.0.1", "-P", "0", "--log", "stdout", "--log-level", "informational"]
+        argv += ["-S"] if daemon == "bgpd" else []
+        with open(folder / f"{daemon}.log", "w") as log:
+            return self._namespaces.spawn(router.netns, argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _dead(self, name: str, daemon: str) -> NotConverged:
+        """What to raise when a daemon of router `name` ended, or did not come up."""
+        ended = self._pairs[name].ended()
+        which, status = ended[0] if ended else (daemon, None)
+        log = self._folder / name / f"{which}.log"
+        lines = " / ".join(log.read_text().strip().splitlines()[-LAST_LINES:]) or "nothing"
+        happened = f"ended with status {status}" if ended else f"did not answer within {READY_S:g} s"
+        what = f"{which} of {name!r} {happened}; it said last: {lines}"
+        return NotConverged(what, where=str(log), remedy="look there, and into its configuration beside it")
+
+    def _retire(self, names: Iterable[str]) -> None:
+        """Ends routers whose namespaces may live on: a zebra that is asked takes its routes along."""
+        leaving = list(names)
+        pairs = [self._pairs[name] for name in leaving]
+        for pair in pairs:
+            for daemon, process in pair.processes():
+                process.send_signal(signal.SIGTERM if daemon == "zebra" else signal.SIGKILL)
+        for pair in pairs:
+            for _, process in pair.processes():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(LEAVE_S)
+        self._end(leaving)
+
+    def _end(self, names: Iterable[str]) -> None:
+        pairs = [self._pairs.pop(name) for name in names]
+        processes = [process for pair in pairs for _, process in pair.processes()]
         for process in processes:
             process.send_signal(signal.SIGKILL)  # gracefully they would withdraw routes from a lab that ends
         for process in processes:

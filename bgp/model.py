@@ -29,3 +29,5 @@ class Router:
     """Prefixes that must be in this namespace's main table (proto bgp) once BGP has converged."""
     pools: tuple[str, ...] = ()
     """Only prefixes within these are announced to peers."""
+    kept_out: tuple[str, ...] = ()
+    """Prefixes within these are learned and passed on, but not put into the kernel: somebody else routes them."""

@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bgp.model import Peer, Router
 
 KEEPALIVE_S, HOLD_S, CONNECT_S, RESTART_S = 80, 240, 5, 120
 """BIRD's timers in calico's template, seconds: keepalive, hold, connect retry, graceful restart."""
-EXPORT, POOLS = "POOLS-ONLY", "POOLS"
+TO_PEERS, OWN, INSIDE_OWN, POOLS = "TO-PEERS", "OWN", "INSIDE-OWN", "POOLS"
+TO_KERNEL, KEPT_OUT = "TO-KERNEL", "KEPT-OUT"
+FAMILIES = (("ip", "ipv4", 32), ("ipv6", "ipv6", 128))
+"""How FRR's commands begin, the address family's name, the length of a host route."""
 
 
 def frr_conf(router: Router) -> str:
     """The whole configuration of a router, as `show running-config` of vtysh would order it."""
-    return f"hostname {router.netns}\n!\n{zebra_conf(router)}!\n{bgpd_conf(router)}"
+    return _text([f"hostname {router.netns}", "!", *_zebra(router), "!", *_bgpd(router)])
 
 
-def zebra_conf(_router: Router) -> str:
-    """zebra's part: a next hop may be reached by the default route, as between two racks."""
-    return "ip nht resolve-via-default\nipv6 nht resolve-via-default\n"
+def zebra_conf(router: Router) -> str:
+    """What zebra reads."""
+    return _text([f"hostname {router.netns}", *_zebra(router)])
 
 
 def bgpd_conf(router: Router) -> str:
-    """bgpd's part. `no bgp network import-check` and preserve-fw-state keep blocks announced and forwarding while
+    """What bgpd reads. It tells its neighbours the host name."""
+    return _text([f"hostname {router.netns}", *_bgpd(router)])
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(line + "\n" for line in lines)
+
+
+def _zebra(router: Router) -> list[str]:
+    """A next hop may be reached by the default route, as between two racks; what is `kept_out` stays out of the
+    kernel."""
+    lines = ["ip nht resolve-via-default", "ipv6 nht resolve-via-default"]
+    if router.kept_out:
+        lines.append("zebra route-map delay-timer 0")
+    for command, family, longest in FAMILIES:
+        if prefixes := _of(router.kept_out, family):
+            name = TO_KERNEL + _suffix(family)
+            lines += _prefix_list(command, KEPT_OUT, family, (f"{one} le {longest}" for one in prefixes))
+            lines += _entry(f"route-map {name} deny 10", command, KEPT_OUT + _suffix(family))
+            lines += [f"route-map {name} permit 20", "exit", f"{command} protocol bgp route-map {name}"]
+    return lines
+
+
+def _bgpd(router: Router) -> list[str]:
+    """`no bgp network import-check` and preserve-fw-state keep blocks announced and forwarding while
     bgpd restarts; `coalesce-time 0` sends the first update at once (bgpd waits a second otherwise), and the delay
     timer 0 applies route maps at once (five seconds otherwise)."""
     head = [
         "bgp route-map delay-timer 0",
         f"router bgp {router.asn}",
         f" bgp router-id {router.router_id}",
+        " bgp log-neighbor-changes",
         " no bgp ebgp-requires-policy",
         " no bgp default ipv4-unicast",
         " no bgp network import-check",
@@ -40,10 +68,9 @@ def bgpd_conf(router: Router) -> str:
         " bgp graceful-restart preserve-fw-state",
     ]
     lines = [*head, *(line for peer in router.peers for line in _session(router, peer))]
-    for family, six in (("ipv4", False), ("ipv6", True)):
-        lines += _family(router, family, six)
-    lines += ["exit", "!", *_filters(router)]
-    return "".join(line + "\n" for line in lines)
+    for _, family, _ in FAMILIES:
+        lines += _announced(router, family)
+    return [*lines, "exit", "!", *_filters(router)]
 
 
 def _session(router: Router, peer: Peer) -> Iterator[str]:
@@ -53,9 +80,9 @@ def _session(router: Router, peer: Peer) -> Iterator[str]:
         yield f" neighbor {peer.address} advertisement-interval 0"
 
 
-def _family(router: Router, family: str, six: bool) -> Iterator[str]:
-    peers = [peer for peer in router.peers if (":" in peer.address) == six]
-    networks = [prefix for prefix in router.networks if (":" in prefix) == six]
+def _announced(router: Router, family: str) -> Iterator[str]:
+    peers = [peer for peer in router.peers if _is(peer.address, family)]
+    networks = _of(router.networks, family)
     if not peers and not networks:
         return
     yield " !"
@@ -65,20 +92,50 @@ def _family(router: Router, family: str, six: bool) -> Iterator[str]:
         yield f"  neighbor {peer.address} activate"
         if peer.client:
             yield f"  neighbor {peer.address} route-reflector-client"
-        yield f"  neighbor {peer.address} route-map {EXPORT}{6 if six else ''} out"
+        yield f"  neighbor {peer.address} route-map {TO_PEERS}{_suffix(family)} out"
     yield "  maximum-paths ibgp 16"
     yield " exit-address-family"
 
 
 def _filters(router: Router) -> Iterator[str]:
-    """Nothing but prefixes within the pools leaves (confd's bird_ipam template, its last accepting rule)."""
-    for family, six in (("ip", False), ("ipv6", True)):
-        pools = [pool for pool in router.pools if (":" in pool) == six]
-        name = f"{POOLS}{6 if six else ''}"
-        longest = 128 if six else 32
-        for number, pool in enumerate(pools):
-            yield f"{family} prefix-list {name} seq {5 + 5 * number} permit {pool} le {longest}"
-        yield f"route-map {EXPORT}{6 if six else ''} permit 10"
+    """calico's export filter (confd's bird_aggr and bird_ipam templates): own blocks, nothing longer inside them,
+    then whatever is within the pools, such as an address borrowed from another's block; nothing else. BIRD's rule
+    against tunnel devices has no counterpart: nothing is redistributed from the kernel here."""
+    for command, family, longest in FAMILIES:
+        own, pools = _of(router.networks, family), _of(router.pools, family)
+        suffix, wider = _suffix(family), [one for one in own if not one.endswith(f"/{longest}")]
+        yield from _prefix_list(command, OWN, family, own)
+        yield from _prefix_list(command, INSIDE_OWN, family, (f"{one} ge {_length(one) + 1}" for one in wider))
+        yield from _prefix_list(command, POOLS, family, (f"{one} le {longest}" for one in pools))
+        if own:
+            yield from _entry(f"route-map {TO_PEERS}{suffix} permit 10", command, OWN + suffix)
+        if wider:
+            yield from _entry(f"route-map {TO_PEERS}{suffix} deny 20", command, INSIDE_OWN + suffix)
         if pools:
-            yield f" match {family} address prefix-list {name}"
-        yield "exit"
+            yield from _entry(f"route-map {TO_PEERS}{suffix} permit 30", command, POOLS + suffix)
+
+
+def _prefix_list(command: str, name: str, family: str, entries: Iterator[str] | Sequence[str]) -> Iterator[str]:
+    yield from (f"{command} prefix-list {name}{_suffix(family)} permit {entry}" for entry in entries)
+
+
+def _entry(head: str, command: str, prefix_list: str) -> Iterator[str]:
+    yield head
+    yield f" match {command} address prefix-list {prefix_list}"
+    yield "exit"
+
+
+def _suffix(family: str) -> str:
+    return "6" if family == "ipv6" else ""
+
+
+def _is(address: str, family: str) -> bool:
+    return (":" in address) == (family == "ipv6")
+
+
+def _of(addresses: Sequence[str], family: str) -> list[str]:
+    return [address for address in addresses if _is(address, family)]
+
+
+def _length(prefix: str) -> int:
+    return int(prefix.partition("/")[2])

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bgp.converge import wait
 from bgp.daemons import Routers
 from cluster.model import Cluster
 from cluster.plan import cluster_of
@@ -124,7 +123,7 @@ class Lab:
         if routers or self._plan.wanted.routers:
             said(f"FRR: {len(routers)} routers")
             self.routers.start(routers)
-            converged = wait(routers, self.namespaces, CONVERGENCE_S)
+            converged = self.routers.wait(CONVERGENCE_S)
         self._plan = wanted
         return {
             "namespaces": len(wanted.state.names),
