@@ -44,7 +44,7 @@ class Plan:
 def plan(spec: LabSpec, plugin: str, mode: str, features: frozenset[str]) -> Plan:
     """Raises BadInput (unknown mode, pods that do not fit) and MissingFeature."""
     chosen = find_mode(plugin, mode)
-    if lacking := sorted(chosen.needs - features):
+    if lacking := sorted((chosen.needs | spec.needs) - features):
         what = f"{plugin} {mode} needs {', '.join(lacking)}, which this kernel lacks"
         raise MissingFeature(what, where="--mode", remedy="use --kernel embedded, which has every feature")
     cluster, notes = _carried(spec, chosen)

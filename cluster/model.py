@@ -86,6 +86,8 @@ class Cluster:
     blocks: tuple[Block, ...]
     reflectors: tuple[Speaker, ...] = ()
     routers: tuple[Speaker, ...] = ()
+    service_cidrs: tuple[str, ...] = ()
+    """Ranges of service addresses, which no device has; at most one of a family."""
 
     def node(self, name: str) -> Node:
         return next(n for n in self.nodes if n.name == name)
@@ -110,6 +112,7 @@ class Cluster:
             tuple(block for block in self.blocks if family(block.cidr) in families),
             tuple(replace(one, addresses=kept(one.addresses)) for one in self.reflectors),
             tuple(replace(one, addresses=kept(one.addresses)) for one in self.routers),
+            kept(self.service_cidrs),
         )
 
 

@@ -24,6 +24,7 @@ def cluster_of(spec: LabSpec) -> Cluster:
         blocks=blocks,
         reflectors=tuple(Speaker(r.name, r.addresses, cluster_id=r.cluster_id) for r in spec.reflectors),
         routers=_routers(spec),
+        service_cidrs=spec.service_cidrs,
     )
 
 

@@ -90,11 +90,13 @@ def export_text(arguments: argparse.Namespace, form: str) -> str:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """What this machine can do; status 1 when some mode runs on none of its kernels."""
+    """What this machine can do; status 1 when some mode, on its own preset, runs on none of its kernels."""
     from kernel.doctor import examine
     from plugins.registry import MODES, mode
+    from topologies.spec import preset
 
-    report = examine([(key, mode(*key.split("-", 1)).needs) for key in MODES], deep=arguments.deep)
+    modes = [(key, mode(*key.split("-", 1))) for key in MODES]
+    report = examine([(key, one.needs | preset(one.preset).needs) for key, one in modes], deep=arguments.deep)
     if arguments.json:
         _print_json(report.to_json())
     else:

@@ -22,7 +22,7 @@ LEAST_IPV6_MTU = 1280
 
 def check(spec: LabSpec, where: Where) -> None:
     """Raises BadInput for the first mistake."""
-    for one in (_names, _links, _ports, _addresses, _gateways, _mtus, _pools, _pods, _capacity):
+    for one in (_names, _links, _ports, _addresses, _gateways, _mtus, _pools, _services, _pods, _capacity):
         one(spec, where)
 
 
@@ -168,6 +168,7 @@ def _pools(spec: LabSpec, where: Where) -> None:
                 what, where=where(("pools", i)), remedy="make the pool larger, or the block smaller (a greater number)"
             )
         _subnet(pool, ("pools", i), where)
+        _pool_gateway(spec, pool, where(("pools", i, "gateway")))
     for (_, a), (j, b) in combinations(enumerate(spec.pools), 2):
         if ip_network(a.cidr).overlaps(ip_network(b.cidr)):
             raise BadInput(
@@ -194,6 +195,35 @@ def _subnet(pool: PoolSpec, loc: Loc, where: Where) -> None:
             raise BadInput(f"{address} is not in {pool.cidr}", where=where((*loc, key)), remedy="move it into the pool")
     if pool.start and pool.end and int(ip_address(pool.start)) > int(ip_address(pool.end)):
         raise BadInput(f"{pool.start} is after {pool.end}", where=where((*loc, "start")), remedy="exchange them")
+
+
+def _pool_gateway(spec: LabSpec, pool: PoolSpec, place: str) -> None:
+    """Somebody must have the gateway's address, and in the pool's VLAN."""
+    if pool.gateway is None:
+        return
+    ports = spec.router.ports if spec.router else ()
+    having = [port for port in ports if pool.gateway in (str(ip_interface(one).ip) for one in port.addresses)]
+    if not having:
+        what = f"no port of the router has the gateway {pool.gateway}"
+        raise BadInput(what, where=place, remedy="give a port of `router` this address")
+    if pool.vlan and all(pool.vlan not in (port.vlan, *port.trunk) for port in having):
+        what = f"the router's port that has the gateway {pool.gateway} is not in VLAN {pool.vlan}"
+        raise BadInput(what, where=place, remedy=f"give that port `vlan: {pool.vlan}`")
+
+
+def _services(spec: LabSpec, where: Where) -> None:
+    """A service address is nobody's: its range keeps clear of pools and subnets."""
+    ranges = [ip_network(one) for one in spec.service_cidrs]
+    if len({one.version for one in ranges}) < len(ranges):
+        what = "there are two ranges of service addresses of one family"
+        raise BadInput(what, where=where(("service_cidrs",)), remedy="give one range for each family")
+    taken = [(ip_network(pool.cidr), "the pool") for pool in spec.pools]
+    taken += [(ip_interface(text).network, "the subnet") for _, text in _stated(spec)]
+    for i, mine in enumerate(ranges):
+        for other, kind in taken:
+            if mine.overlaps(other):
+                what = f"the service addresses {mine} overlap {kind} {other}"
+                raise BadInput(what, where=where(("service_cidrs", i)), remedy="move them")
 
 
 def _capacity(spec: LabSpec, where: Where) -> None:

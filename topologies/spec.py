@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from kernel.errors import BadInput
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
-PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks")
+PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks", "flat")
 SCHEMA = Path(__file__).resolve().parent / "lab.schema.json"
 NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 """As Kubernetes names objects (RFC 1123 label)."""
@@ -189,6 +189,8 @@ class LabSpec(Part):
     families: Annotated[tuple[Literal[4, 6], ...], Field(min_length=1)] | None = None
     """IP versions that pods must have; unstated: those of the pools that the mode can carry."""
     pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1)]
+    service_cidrs: Annotated[tuple[Prefix, ...], Field(max_length=2)] = ("10.96.0.0/12",)
+    """Where service addresses come from, at most one range of a family; kubeadm's default."""
     switches: Annotated[tuple[SwitchSpec, ...], Field(min_length=1)]
     links: tuple[LinkSpec, ...] = ()
     nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1)]
@@ -205,10 +207,11 @@ class LabSpec(Part):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Kernel features without which this underlay cannot be built."""
+        """Kernel features without which this underlay, and pods in its VLANs, cannot be."""
         shapes = [port.link for _, port in self.ports()] + [link.link for link in self.links]
         wanted = {"veth", "bridge"}
         wanted |= {"vlan-filtering"} if self.tagged else set()
+        wanted |= {"vlan"} if any(pool.vlan for pool in self.pools) else set()
         wanted |= {"netem"} if any(shape.delay or shape.loss for shape in shapes) else set()
         wanted |= {"tbf"} if any(shape.bandwidth for shape in shapes) else set()
         return frozenset(wanted)

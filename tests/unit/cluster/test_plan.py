@@ -43,7 +43,8 @@ def test_each_node_takes_blocks_and_pods_take_addresses_of_them() -> None:
 
 def test_a_subnet_gives_single_addresses_without_gateway_excluded_and_taken_ones() -> None:
     pool = "{cidr: 192.168.1.0/24, vlan: 0, gateway: 192.168.1.4, end: 192.168.1.9, exclude: [192.168.1.6]}"
-    found = lab(f"pools: [{pool}]\npods_per_node: 2\n")
+    router = "router: {ports: [{switch: s1, addresses: [192.168.1.4/24]}]}"
+    found = lab(f"pools: [{pool}]\npods_per_node: 2\n{router}\n")
     assert [p.addresses[0] for p in found.pods] == ["192.168.1.3", "192.168.1.5", "192.168.1.7", "192.168.1.8"]
     assert found.blocks == ()
 
