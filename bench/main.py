@@ -27,18 +27,10 @@ def run(
     json_path: str | None = None,
     seconds: float = 3.0,
     rounds: int = 3,
-    make_lab: LabFactory | None = None,
 ) -> int:
-    """Measures `modes` and shows the table; status 1 if a mode could not be measured.
-
-    With `make_lab` this process is on the right kernel already; without, `kernel` is started for it.
-    """
-    _check(modes, seconds, rounds)
-    if make_lab is not None:
-        result = pods.run(make_lab, modes, seconds, rounds)
-        result["machine"] = report.machine()
-    else:
-        result = _on(kernel, modes, seconds, rounds)
+    """Measures `modes` on `kernel`, which is started for it, and shows the table; status 1 if a mode could not be
+    measured."""
+    result = _on(kernel, modes, seconds, rounds)
     report.show_pods(result)
     if json_path:
         report.write(Path(json_path), result)
@@ -52,7 +44,8 @@ def inside(modes: Sequence[str], seconds: float, rounds: int, folder: Path, make
     return 0
 
 
-def _check(modes: Sequence[str], seconds: float, rounds: int) -> None:
+def check(modes: Sequence[str], seconds: float, rounds: int) -> None:
+    """Raises BadInput for what cannot be measured."""
     if not modes:
         raise BadInput("no mode to measure", where="--modes", remedy="name one, such as raw,hybridnet-vxlan")
     for mode in modes:

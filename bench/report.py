@@ -44,7 +44,6 @@ def show_bringup(rows: Sequence[Row], console: Console | None = None) -> None:
     table = _table(f"Bring-up, medians; {_where()}", columns)
     for row in rows:
         if row["up_s"] is None:
-            table.add_row(row["tool"], str(row["size"]), f"failed: {row['error']}")
             continue
         table.add_row(
             row["tool"],
@@ -57,7 +56,11 @@ def show_bringup(rows: Sequence[Row], console: Console | None = None) -> None:
             number(row["down_s"], 3),
             number(row["gone_s"], 3),
         )
-    (console or Console()).print(table)
+    out = console or Console()
+    out.print(table)
+    for row in rows:
+        if row.get("error"):
+            out.print(f"{row['tool']} {row['size']} failed: {row['error']}", markup=False, highlight=False)
 
 
 def show_pods(result: Mapping[str, Any], console: Console | None = None) -> None:
@@ -66,7 +69,6 @@ def show_pods(result: Mapping[str, Any], console: Console | None = None) -> None
     table = _table(f"Pod to pod on another node, medians of {result['rounds']} rounds; {_where()}", columns)
     for row in result["medians"]:
         if row["bits_per_second"] is None:
-            table.add_row(row["mode"], "-", f"failed: {row['error']}")
             continue
         udp, tcp = row["udp"], row["tcp"]
         table.add_row(
@@ -81,6 +83,8 @@ def show_pods(result: Mapping[str, Any], console: Console | None = None) -> None
     out = console or Console()
     out.print(table)
     for row in result["medians"]:
+        if row.get("error"):
+            out.print(f"{row['mode']} failed: {row['error']}", markup=False, highlight=False)
         if row.get("overhead") is not None:
             out.print(f"{row['mode']}: the same UDP loop over loopback takes {row['overhead']:.1f} us (p50)")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.pods import RAW, LabFactory, split
 from cluster.lab import Lab, features, plan
+from console.lifecycle import say
+from kernel import places
 from plugins.registry import mode as find
+from topologies.spec import preset
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -19,12 +23,19 @@ def bench(arguments: argparse.Namespace) -> int:
     if arguments.inside:
         folder = Path(arguments.inside)
         return main.inside(modes, arguments.seconds, arguments.rounds, folder, _factory(folder))
-    return main.run(modes, arguments.kernel, arguments.json, arguments.seconds, arguments.rounds)
+    main.check(modes, arguments.seconds, arguments.rounds)
+    kernel, why = places.choose(arguments.kernel, _needs(modes), "this benchmark")
+    say(f"measuring on the {kernel} kernel: {why}")
+    return main.run(modes, kernel, arguments.json, arguments.seconds, arguments.rounds)
 
 
-def _factory(folder: Path):  # type: ignore[no-untyped-def]
-    from topologies.spec import preset
+def _needs(modes: Sequence[str]) -> frozenset[str]:
+    """Kernel features that all of `modes` need together with their topologies: they are compared on one kernel."""
+    found = [find(*split(mode)) for mode in modes if mode != RAW]
+    return frozenset({"veth", "bridge", "iperf3"}).union(*(one.needs | preset(one.preset).needs for one in found))
 
+
+def _factory(folder: Path) -> LabFactory:
     @contextmanager
     def make(plugin: str, mode: str) -> Iterator[Lab]:
         with Lab(plan(preset(find(plugin, mode).preset), plugin, mode, features()), folder) as lab:

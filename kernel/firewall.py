@@ -26,7 +26,8 @@ BUILT_IN: Mapping[str, tuple[str, ...]] = {
     "raw": ("PREROUTING", "OUTPUT"),
 }
 """The chains that a table is born with."""
-NEW = "-new"
+NEW = "-"
+"""What the name of a set that is being filled ends in, as hybridnet has it; names hold 31 characters (ip_set.h)."""
 
 
 def sets_text(sets: Iterable[IpSet]) -> str:

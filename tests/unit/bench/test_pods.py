@@ -80,4 +80,4 @@ def test_the_table_shows_figures_and_failures() -> None:
     page = io.StringIO()
     report.show_pods({"rounds": 1, "medians": rows}, Console(file=page, width=160))
     assert "8.00" in page.getvalue()
-    assert "failed: no ipip here" in page.getvalue()
+    assert "calico-ipip failed: no ipip here" in page.getvalue()
