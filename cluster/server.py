@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,17 @@ def answer(function: Callable[[Lab, Mapping[str, Any]], Any]) -> Job:
     return job
 
 
-def listener() -> socket.socket:
-    """The listening socket that kernel.places gave to this process."""
-    return socket.socket(fileno=int(os.environ["PODPATH_LISTEN_FD"]))
+def listeners() -> list[socket.socket]:
+    """The listening sockets that kernel.places gave to this process."""
+    return [socket.socket(fileno=int(number)) for number in os.environ["PODPATH_LISTEN_FD"].split(",")]
 
 
 class Server:
     """Serves one lab until `down`. `jobs` are run in children; `preload` once, after the lab came up."""
 
-    def __init__(self, listening: socket.socket, jobs: Mapping[str, Job], preload: Callable[[], None]) -> None:
+    def __init__(
+        self, listening: Sequence[socket.socket], jobs: Mapping[str, Job], preload: Callable[[], None]
+    ) -> None:
         self.listening = listening
         self.jobs: dict[str, Job] = {"exec": _exec, **jobs}
         self.changes: dict[str, Job] = {"up": self._up, "shape": self._shape, "plan": self._plan, "down": self._down}
@@ -61,15 +63,15 @@ class Server:
         signal.set_wakeup_fd(wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the client
-        waited: list[Any] = [self.listening, woken]
+        waited: list[Any] = [*self.listening, woken]
         while not self.over:
             ready, _, _ = select.select(waited, [], [], 0.05 if self._may_preload() else None)
             if woken in ready:
                 os.read(woken, 4096)
                 self._reap()
-            if self.listening in ready:
-                self._connection(Channel(self.listening.accept()[0]))
-            elif not ready and self.preload:
+            for sock in [sock for sock in self.listening if sock in ready]:
+                self._connection(Channel(sock.accept()[0]))
+            if not ready and self.preload:
                 self.preload()
                 self.preload = None
         if self.lab:
@@ -113,7 +115,8 @@ class Server:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self.listening.close()
+            for sock in self.listening:
+                sock.close()
             lab.after_fork()
             _guarded(job, lab, channel, request)
         finally:

@@ -9,7 +9,7 @@ from typing import Any
 from cluster import session
 from cluster.channel import Channel
 from cluster.lab import Lab
-from cluster.server import Server, answer, listener
+from cluster.server import Server, answer, listeners
 
 
 def serve(_arguments: argparse.Namespace) -> int:
@@ -20,7 +20,7 @@ def serve(_arguments: argparse.Namespace) -> int:
         "verify": _verify,
         "prompt": _prompt,
     }
-    Server(listener(), jobs, _preload).serve()
+    Server(listeners(), jobs, _preload).serve()
     return 0
 
 

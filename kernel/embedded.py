@@ -1,14 +1,261 @@
-"""stub while host and user are tried"""
+"""Starts a lab's first process in a Linux kernel of its own, which runs as an ordinary process: user-mode-linux.
 
+Four kinds of process: the caller; a keeper (kernel.inside); the relay (kernel.relay), which is the lab's first
+process for the machine; and the guest kernel with one process for each of its address spaces. Where namespaces
+are allowed the relay is number 1 of a process namespace, so that the others die with it; else it and the keeper
+kill the guest's process group, each when the other is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
 import socket
+import sys
 from pathlib import Path
+from typing import NoReturn
+
+from kernel import inside, mounts
+from kernel.errors import MissingTool, NotConverged, NotPermitted, PodpathError
+from kernel.guest import TASK
+from kernel.modules import ROOT
+from kernel.places import HOME
+
+PROGRAM, PACKAGE = "linux.uml", "user-mode-linux"
+CONSOLE, MACHINE, BELL = "console", "machine", "bell"
+"""In the run folder: what the guest kernel says, its management files, the socket of its device."""
+BOOT_S = 60.0
+"""Deadline of the boot, seconds; it takes two on an idle machine."""
+LEAST, MOST = 256 << 20, 4 << 30
+"""Bounds of the guest's memory, bytes. It takes from the machine what it has touched, not all of it."""
+NOBODY = 65534
+"""Who the guest kernel runs as when root starts it (Debian policy 9.2.2)."""
+VSOCK = 19
+"""VIRTIO_ID_VSOCK, linux/virtio_ids.h"""
+SHM = Path("/dev/shm")
+LAST_LINES = 15
 
 
 def why_not() -> str:
-    return "not yet"
+    """ "" if the embedded kernel can be used here, else the reason."""
+    if not shutil.which(PROGRAM):
+        return f"{PACKAGE} is not installed"
+    return "" if os.path.isdir(ROOT) else f"{ROOT} is missing, which {PACKAGE} brings"
 
 
 def start(
-    kernel: str, lab: str, argv: list[str], run_folder: Path, *, detach: bool, lock: int, control: socket.socket | None
+    kernel: str,
+    lab: str,
+    argv: list[str],
+    run_folder: Path,
+    *,
+    detach: bool,
+    lock: int,
+    control: socket.socket | None,
 ) -> int:
-    raise NotImplementedError
+    """Boots the guest; returns the keeper's number once `argv` runs in it.
+
+    Raises MissingTool, NotPermitted, NotConverged (no boot in time), PodpathError (the guest kernel ended).
+    """
+    if why := why_not():
+        raise MissingTool(why, where="--kernel embedded", remedy=f"run `make setup`, or: apt-get install {PACKAGE}")
+    task = {
+        "argv": argv,
+        "environment": {**inside.first_environment(kernel, run_folder), "HOME": "/root", "TMPDIR": "/tmp"},
+        "folder": os.getcwd(),
+        "lab": lab,
+        "keep": [str(path) for path in inside.kept(run_folder)],
+        "serve": control is not None,
+    }
+    (run_folder / TASK).write_text(json.dumps(task))
+    machine = _Machine(run_folder, lock, control)
+    return inside.keeper(machine.namespaces, machine.first, run_folder, detach)
+
+
+class _Machine:
+    """The machine's side of one guest; its two functions run in the keeper and in the relay."""
+
+    def __init__(self, run_folder: Path, lock: int, control: socket.socket | None) -> None:
+        self._folder, self._lock, self._control = run_folder, lock, control
+        self._own = True
+        self._drop = os.geteuid() == 0
+
+    def namespaces(self) -> None:
+        """Namespaces of the lab's own where they are allowed; the guest needs none."""
+        try:
+            if os.geteuid() != 0:
+                inside.become_root_of_user_namespace()
+            inside.unshare(inside.NEWNS | inside.NEWPID | inside.NEWNET | inside.NEWIPC | inside.NEWUTS)
+        except NotPermitted:
+            self._own = False
+
+    def first(self, keeper: inside.Keeper) -> NoReturn:
+        """The relay: boots the guest, moves bytes, ends with the exit status of the guest's first process."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is for the client
+        memory, place = self._prepare()
+        bell = self._bell()
+        guest = self._boot(keeper, memory, place)
+        _compile()
+        from kernel.relay import Ended, Relay
+
+        relay = Relay(bell, guest, keeper.sock, self._control)
+        booted = False
+        try:
+            self._started(relay.until_word(BOOT_S))
+            relay.serve()
+            keeper.runs()
+            booted = True
+            word, _, status = relay.until_word().partition(" ")
+            relay.finish()
+        except TimeoutError:
+            raise NotConverged(f"the guest kernel did not boot within {BOOT_S:g} s{self._last()}") from None
+        except Ended:
+            what = f"the guest kernel ended by itself{self._last()}"
+            if not booted:
+                raise PodpathError(what, where=str(self._folder / CONSOLE), remedy="run it again") from None
+            print(f"podpath: {what}", file=sys.stderr, flush=True)
+            status = "1"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(guest, signal.SIGKILL)
+        os._exit(int(status))
+
+    def _prepare(self) -> tuple[int, Path]:
+        """Mounts, where there may be some; the size of the guest's memory, and the folder for its file."""
+        if self._drop:
+            os.chown(self._folder, NOBODY, NOBODY)
+        if not self._own:
+            inside.prctl(inside.PR_SET_PDEATHSIG, 0)  # it must outlive the keeper, to kill the guest
+            return _memory_without_mounts(self._folder)
+        mounts.mount("", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+        mounts.fresh_proc_and_sys()
+        size = _size(_available())
+        mounts.mount("tmpfs", str(SHM), "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, f"mode=1777,size={size + LEAST}")
+        if self._drop:
+            mounts.reachable_for_others(inside.kept(self._folder))
+        return size, SHM
+
+    def _bell(self) -> socket.socket:
+        from kernel.places import short
+
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with short(self._folder) as folder:
+            (self._folder / BELL).unlink(missing_ok=True)
+            sock.bind(f"{folder}/{BELL}")
+        os.chmod(self._folder / BELL, 0o666)  # its folder is closed to others
+        sock.listen(1)
+        return sock
+
+    def _boot(self, keeper: inside.Keeper, memory: int, place: Path) -> int:
+        """Forks the guest kernel; it goes on once the keeper knows its process group."""
+        wait, go = os.pipe()
+        relay = os.getpid()
+        guest = os.fork()
+        if not guest:
+            os.close(go)
+            try:
+                os.setsid()
+                if os.read(wait, 1):
+                    self._become_guest(relay, memory, place)
+            finally:
+                os._exit(1)
+        os.close(wait)
+        if not self._own:  # its number means nothing outside a process namespace
+            keeper.adopt(guest)
+        os.write(go, b"x")
+        os.close(go)
+        return guest
+
+    def _become_guest(self, relay: int, memory: int, place: Path) -> NoReturn:
+        os.chdir(self._folder)
+        console = os.open(CONSOLE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for fd, number in ((null, 0), (console, 1), (console, 2)):
+            os.dup2(fd, number)
+        if self._drop:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+        inside.die_with(relay)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.set_inheritable(self._lock, True)
+        if not os.access(__file__, os.R_OK) or not os.access(sys.executable, os.X_OK):
+            print(f"the user that the guest kernel runs as may not read {HOME}", flush=True)
+            os._exit(1)
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": str(place), "HOME": str(self._folder)}
+        os.execvpe(PROGRAM, command_line(memory, self._folder), environment)
+
+    def _started(self, word: str) -> None:
+        if word != "runs":
+            raise MissingTool(f"the lab's first process cannot start: {word.partition(' ')[2]}")
+
+    def _last(self) -> str:
+        """The end of what the guest kernel said, to go on a message."""
+        text = (self._folder / CONSOLE).read_text(errors="replace") if (self._folder / CONSOLE).exists() else ""
+        lines = [line for line in text.splitlines() if line.strip()][-LAST_LINES:]
+        return "; it said last:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+
+
+def command_line(memory: int, run_folder: Path) -> list[str]:
+    """What user-mode-linux is called with; it runs in `run_folder`, so that its own paths are short."""
+    return [
+        PROGRAM,
+        f"mem={memory >> 20}M",
+        "rootfstype=hostfs",
+        "rootflags=/",
+        "ro",
+        f"virtio_uml.device={BELL}:{VSOCK}",
+        "uml_dir=.",
+        f"umid={MACHINE}",
+        "con=null",
+        "con0=null,fd:1",
+        "ssl=null",
+        "noreboot",
+        "panic=-1",
+        "fb_tunnels=initns",
+        f'PYTHONPATH="{HOME}"',
+        f'init="{sys.executable}"',
+        "--",
+        "-S",
+        "-m",
+        "kernel.guest",
+        f'"{run_folder}"',
+    ]
+
+
+def _available(text: str | None = None) -> int:
+    """Bytes that the machine can still give to programs (proc(5), MemAvailable)."""
+    for line in (text or Path("/proc/meminfo").read_text()).splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    return 2 * LEAST
+
+
+def _size(free: int) -> int:
+    """Half of what is free, in whole MiB, within bounds."""
+    return max(LEAST, min(MOST, free // 2)) >> 20 << 20
+
+
+def _memory_without_mounts(run_folder: Path) -> tuple[int, Path]:
+    """The first place that can hold the guest's memory: a tmpfs if possible, the run folder's disk if not."""
+    for place in (SHM, run_folder):
+        with contextlib.suppress(OSError):
+            room = os.statvfs(place)
+            free = room.f_bavail * room.f_frsize
+            if os.access(place, os.W_OK) and free > LEAST:
+                return min(_size(_available()), _size(free)), place
+    raise NotPermitted(f"there is no room for the guest's memory in {SHM} or {run_folder}", remedy="free 256 MiB there")
+
+
+def _compile() -> None:
+    """Byte code of ours beside the sources, while the guest boots: it cannot write it, and would compile each time."""
+    import compileall
+
+    for folder in HOME.iterdir():
+        if (folder / "__init__.py").exists():
+            compileall.compile_dir(folder, quiet=2, workers=1)

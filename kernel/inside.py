@@ -45,7 +45,7 @@ def start(
     if control is not None:
         environment |= {"PODPATH_LISTEN_FD": str(control.fileno()), "PODPATH_CONTROL": str(run_folder)}
 
-    def first() -> NoReturn:
+    def first(_: Keeper) -> NoReturn:
         _prepare(lab, run_folder)
         for fd in (lock, *([control.fileno()] if control else [])):
             os.set_inheritable(fd, True)
@@ -69,9 +69,25 @@ def first_environment(kernel: str, run_folder: Path) -> dict[str, str]:
     }
 
 
-def keeper(namespaces: Callable[[], None], first: Callable[[], NoReturn], run_folder: Path, detach: bool) -> int:
+class Keeper:
+    """The keeper as the first process sees it. `sock` is at its end once the keeper is gone."""
+
+    def __init__(self, sock: socket.socket, say: int) -> None:
+        self.sock, self._say = sock, say
+
+    def runs(self) -> None:
+        """Tells the caller that the lab's program runs now; exec does so by itself."""
+        os.close(self._say)
+
+    def adopt(self, group: int) -> None:
+        """From now on the keeper kills this process group when the first process has ended."""
+        self.sock.send(struct.pack("=i", group))
+        self.sock.recv(1)
+
+
+def keeper(namespaces: Callable[[], None], first: Callable[[Keeper], NoReturn], run_folder: Path, detach: bool) -> int:
     """Forks the keeper, which calls `namespaces` and forks `first`; returns when `first` has turned into its
-    program. Whatever either raises before is raised here."""
+    program or says that it runs. Whatever either raises before is raised here."""
     said, say = os.pipe()  # closed by exec: end of file means that it runs
     caller = os.getpid()
     pid = os.fork()
@@ -79,8 +95,13 @@ def keeper(namespaces: Callable[[], None], first: Callable[[], NoReturn], run_fo
         os.close(said)
         _child(say, lambda: _keep(namespaces, first, run_folder, detach, caller, say))
     os.close(say)
-    with open(said) as file:
-        text = file.read()
+    try:
+        with open(said) as file:
+            text = file.read()
+    except BaseException:  # Ctrl-C
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
     if text:
         os.waitpid(pid, 0)
         fields = json.loads(text)
@@ -105,7 +126,7 @@ def _child(say: int, body: Callable[[], None]) -> NoReturn:
 
 def _keep(
     namespaces: Callable[[], None],
-    first: Callable[[], NoReturn],
+    first: Callable[[Keeper], NoReturn],
     run_folder: Path,
     detach: bool,
     caller: int,
@@ -122,27 +143,38 @@ def _keep(
     pid = os.fork()
     if not pid:
         here.close()
-        _child(say, lambda: _first(first, there))
+        _child(say, lambda: _first(first, Keeper(there, say)))
     there.close()
     (run_folder / PID).write_text(str(pid))
     os.close(say)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the first process decides
-    with contextlib.suppress(OSError):
-        here.recv(1)
-        here.send(b"x")
+    groups = _adopted(here)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
     os._exit(status if status >= 0 else 128 - status)
 
 
-def _first(first: Callable[[], NoReturn], keeper_end: socket.socket) -> None:
+def _adopted(first: socket.socket) -> list[int]:
+    """The process groups that the first process hands over until its end, or its exec. Its first word says that it
+    is sure to die with us."""
+    groups: list[int] = []
+    with contextlib.suppress(OSError):
+        while word := first.recv(4):
+            groups += struct.unpack("=i", word) if len(word) == 4 else ()
+            first.send(b"x")
+    return groups
+
+
+def _first(first: Callable[[Keeper], NoReturn], keeper: Keeper) -> None:
     """Number 1: sure to die with the keeper before it goes on (the keeper may have died just now)."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    keeper_end.send(b"x")
-    if not keeper_end.recv(1):
+    keeper.sock.send(b"x")
+    if not keeper.sock.recv(1):
         os._exit(1)
-    keeper_end.close()
-    first()
+    first(keeper)
 
 
 def die_with(parent: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kernel.errors import NotPermitted
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 """linux/mount.h"""
 OWN = ("/run", "/var/tmp", "/etc/frr")
 """What a lab has for itself: FRR, iptables and `ip netns` write there."""

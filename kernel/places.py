@@ -67,12 +67,12 @@ def launch(
     detach: bool = False,
     listen: Path | None = None,
 ) -> Process:
-    """Runs `argv` as a lab's first process on `kernel`; returns once it runs (host, user) or boots (embedded).
+    """Runs `argv` as a lab's first process on `kernel`; returns once it runs.
 
-    It inherits standard input, output and error; detached it gets /dev/null and the folder's log, and
-    outlives the caller. Otherwise it dies with the caller, even by kill -9. In its environment:
-    PODPATH_KERNEL, PODPATH_RUN (the run folder as seen there), and with `listen` PODPATH_LISTEN_FD, a listening
-    socket, and PODPATH_CONTROL, the folder of that socket as seen there.
+    It inherits standard output and error, and on host and user standard input; detached it gets /dev/null and the
+    folder's log, and outlives the caller. Otherwise it dies with the caller, even by kill -9. In its environment:
+    PODPATH_KERNEL, PODPATH_RUN (the run folder as seen there), and with `listen` PODPATH_LISTEN_FD, the numbers of
+    its listening sockets, and PODPATH_CONTROL, the folder of such a socket as seen there.
 
     Raises BadInput (no such kernel), LabBusy (the folder belongs to a living lab), NotPermitted and MissingTool.
     """

@@ -1,0 +1,141 @@
+"""The embedded kernel's first program: makes the guest fit for a lab, runs one command, tells its exit status.
+
+The guest kernel starts it as its init: `python -S -m kernel.guest RUN_FOLDER`. What to do is in the run folder
+(kernel.embedded writes it). Light on purpose: an import costs ten times as much here as on the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kernel import mounts
+from kernel.inside import loopback_up
+from kernel.modules import ROOT, Modules, of_this_kernel
+
+TASK = "guest.json"
+"""In the run folder: argv, environment, folder to be in, lab's name, paths to keep visible, whether to serve."""
+HOST, ANY = 2, 0xFFFFFFFF
+"""VMADDR_CID_HOST and VMADDR_CID_ANY, vsock(7)"""
+CONTROL, STDOUT, STDERR, EVENTS = 1, 2, 3, 4
+"""Ports: the server of the guest; and of the machine, what the guest connects to."""
+INSIDE = "/run/podpath.server"
+"""Where the server listens for commands from inside the guest (the prompt's own)."""
+MODULES = (
+    "ipv6 veth bridge 8021q vxlan ipip ip_gre sit ip_vti ip6_vti ip6_gre ip6_tunnel macvlan ipvlan vrf dummy"
+    " sch_netem sch_tbf sch_htb sch_prio cls_u32 act_pedit act_mirred act_gact sch_ingress cls_bpf act_bpf cls_matchall"
+    " ip_tables iptable_nat iptable_filter iptable_mangle iptable_raw ip6_tables ip6table_nat ip6table_filter"
+    " ip6table_mangle ip6table_raw xt_MASQUERADE xt_conntrack xt_comment xt_mark xt_addrtype xt_set xt_multiport"
+    " xt_tcpudp ip_set_hash_net ip_set_hash_ip"
+)
+"""Loaded at once, in 0.3 s; the guest kernel asks for any other by itself, at 0.2 s each."""
+
+
+def main(run_folder: str) -> None:
+    """Never returns: the machine's side ends this kernel once it knows the status."""
+    with open(f"{run_folder}/{TASK}") as file:
+        task = json.load(file)
+    _file_systems(run_folder, [Path(path) for path in task["keep"]])
+    modules = of_this_kernel()
+    modules.load("vmw_vsock_virtio_transport")
+    say = _to_machine(EVENTS)
+    try:
+        _network(task["lab"], modules)
+        status = _run(task, run_folder, say)
+    except OSError as problem:
+        say.sendall(f"failed {problem}\n".encode())
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        os.sync()  # hostfs writes late
+        say.sendall(f"exit {status}\n".encode())
+    signal.pause()
+
+
+def _file_systems(run_folder: str, keep: Sequence[Path]) -> None:
+    """The machine's files stay read-only, but for the run folder; what programs write to is the guest's own."""
+    for kind, place, options in (
+        ("proc", "/proc", ""),
+        ("sysfs", "/sys", ""),
+        ("devpts", "/dev/pts", "mode=620,ptmxmode=666"),
+        ("tmpfs", "/dev/shm", "mode=1777"),
+    ):
+        os.makedirs(place, exist_ok=True)
+        mounts.mount(kind, place, kind, 0, options)
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        os.symlink(f"/proc/self/fd{target}", f"/dev/{name}")
+    mounts.own(("/tmp", *mounts.OWN), keep)
+    for place in ("/tmp", "/var/tmp"):
+        os.chmod(place, 0o1777)
+    mounts.mount("none", run_folder, "hostfs", 0, run_folder)
+    mounts.frr_groups()
+    if os.path.isdir("/lib/modules"):
+        mounts.mount("none", "/lib/modules", "hostfs", mounts.MS_RDONLY, ROOT)
+
+
+def _network(lab: str, modules: Modules) -> None:
+    for name in MODULES.split():
+        modules.load(name)
+    Path("/proc/sys/kernel/modprobe").write_text(str(Path(__file__).with_name("modules.py")))
+    socket.sethostname(lab[:63])
+    loopback_up()
+
+
+def _to_machine(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    sock.connect((HOST, port))
+    return sock
+
+
+def _run(task: Mapping[str, Any], run_folder: str, say: socket.socket) -> int:
+    """Runs the command as this guest's first process; returns its exit status, 128 + the signal's number if killed."""
+    environment = dict(task["environment"])
+    with contextlib.suppress(OSError):
+        os.chdir(task["folder"])
+    listening = _listen() if task["serve"] else []
+    if listening:
+        numbers = ",".join(str(sock.fileno()) for sock in listening)
+        environment |= {"PODPATH_LISTEN_FD": numbers, "PODPATH_CONTROL": INSIDE}
+    null = os.open(os.devnull, os.O_RDONLY)
+    out, err = _to_machine(STDOUT), _to_machine(STDERR)
+    os.environ["PATH"] = environment["PATH"]
+    first = os.posix_spawnp(
+        task["argv"][0],
+        task["argv"],
+        environment,
+        file_actions=[(os.POSIX_SPAWN_DUP2, fd, n) for n, fd in enumerate((null, out.fileno(), err.fileno()))],
+        setsid=True,
+    )
+    for sock in (out, err, *listening):
+        sock.close()
+    say.sendall(b"runs\n")
+    while (ended := os.wait())[0] != first:
+        pass  # an orphan
+    status = os.waitstatus_to_exitcode(ended[1])
+    return status if status >= 0 else 128 - status
+
+
+def _listen() -> list[socket.socket]:
+    """For the machine's commands, and for those from inside."""
+    from kernel.places import SOCKET
+
+    outer = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    outer.bind((ANY, CONTROL))
+    inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.makedirs(INSIDE, mode=0o700)
+    inner.bind(f"{INSIDE}/{SOCKET}")
+    for sock in (outer, inner):
+        sock.listen(64)
+        sock.set_inheritable(True)
+    return [outer, inner]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
