@@ -41,8 +41,9 @@ class Pod:
 @dataclass(frozen=True)
 class Pool:
     """A pod CIDR; each node takes blocks of `block` prefix length from it (calico's /26 and /122). With `vlan`
-    (0: untagged) it is a subnet of the physical network with router `gateway`, and has no blocks. Pools of one
-    `network` belong together. `overlay` keeps a network in the tunnel where the mode is an underlay."""
+    (0: untagged) it is a subnet of the physical network with router `gateway`, and has no blocks; pods have addresses
+    from `start` to `end` without `exclude`. Pools of one `network` belong together. `overlay` keeps a network in the
+    tunnel where the mode is an underlay."""
 
     cidr: str
     block: int
@@ -50,6 +51,9 @@ class Pool:
     overlay: bool = False
     vlan: int | None = None
     gateway: str | None = None
+    start: str | None = None
+    end: str | None = None
+    exclude: tuple[str, ...] = ()
 
     @property
     def family(self) -> int:

@@ -20,7 +20,7 @@ def cluster_of(spec: LabSpec) -> Cluster:
     return Cluster(
         nodes=tuple(_node(spec, node) for node in spec.nodes),
         pods=tuple(_pods(spec, blocks)),
-        pools=tuple(Pool(p.cidr, p.block_length, p.network, p.overlay, p.vlan, p.gateway) for p in spec.pools),
+        pools=tuple(_pool(pool) for pool in spec.pools),
         blocks=blocks,
         reflectors=tuple(Speaker(r.name, r.addresses, cluster_id=r.cluster_id) for r in spec.reflectors),
         routers=_routers(spec),
@@ -38,6 +38,11 @@ def _routers(spec: LabSpec) -> tuple[Speaker, ...]:
 def _node(spec: LabSpec, node: NodeSpec) -> Node:
     mac = node.mac or mac_of(f"{spec.name}/{node.name}/{NIC}")
     return Node(node.name, NIC, mac, node.addresses, gateways(spec, node), node.mtu, node.trunk)
+
+
+def _pool(pool: PoolSpec) -> Pool:
+    bounds = (pool.start, pool.end, pool.exclude)
+    return Pool(pool.cidr, pool.block_length, pool.network, pool.overlay, pool.vlan, pool.gateway, *bounds)
 
 
 def _blocks(spec: LabSpec, pool: PoolSpec) -> Iterator[Block]:

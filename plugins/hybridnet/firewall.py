@@ -58,23 +58,18 @@ def sets(facts: Facts) -> Iterator[IpSet]:
 
 
 def rules(facts: Facts) -> Iterator[FilterRule]:
-    """All rules of one node."""
-    for table, hook in (
+    """All rules of one node. A chain that has none is left out, with the jump to it."""
+    own = [*(_overlay(facts, facts.vxlan) if facts.vxlan else ()), *_loop_guard(facts), *_skip_tables(facts)]
+    hooks: tuple[tuple[Table, str], ...] = (
         ("nat", "POSTROUTING"),
         ("filter", "FORWARD"),
         ("mangle", "PREROUTING"),
         ("mangle", "POSTROUTING"),
-    ):
-        yield facts.rule(table, hook, "-j", f"HYBRIDNET-{hook}")  # type: ignore[arg-type]
-    if facts.vxlan:
-        yield from _overlay(facts, facts.vxlan)
-    yield from _loop_guard(facts)
-    yield facts.rule(
-        "mangle", "HYBRIDNET-PREROUTING", "-m", "conntrack", "--ctstate", "SNAT", "-j", "HYBRIDNET-FROM-RULE-SKIP"
     )
-    for cidr in (*facts.underlay, *facts.overlay):
-        dnat = ("-m", "conntrack", "--ctstate", "DNAT", "--ctreplsrc", cidr)
-        yield facts.rule("mangle", "HYBRIDNET-FROM-RULE-SKIP", *dnat, "-j", "MARK", "--set-xmark", FULL_NAT_MARK)
+    for table, hook in hooks:
+        if any((rule.table, rule.chain) == (table, f"HYBRIDNET-{hook}") for rule in own):
+            yield facts.rule(table, hook, "-j", f"HYBRIDNET-{hook}")
+    yield from own
 
 
 def _overlay(facts: Facts, vxlan: str) -> Iterator[FilterRule]:
@@ -110,3 +105,14 @@ def _loop_guard(facts: Facts) -> Iterator[FilterRule]:
         strange = (*facts.within("!HYBR-LOCAL-POD-IP", "dst"), *facts.within("HYBR-LOCAL-UNDERLAY-NET", "dst"))
         unmarked = ("-m", "mark", "!", "--mark", MASQUERADE_MARK)
         yield facts.rule("filter", "HYBRIDNET-FORWARD", "-i", dev, *unmarked, *strange, "-j", "DROP")
+
+
+def _skip_tables(facts: Facts) -> Iterator[FilterRule]:
+    """Replies of pods to whoever came by a NodePort and was translated both ways skip the subnet tables (#297)."""
+    cidrs = (*facts.underlay, *facts.overlay)
+    if cidrs:
+        translated = ("-m", "conntrack", "--ctstate", "SNAT", "-j", "HYBRIDNET-FROM-RULE-SKIP")
+        yield facts.rule("mangle", "HYBRIDNET-PREROUTING", *translated)
+    for cidr in cidrs:
+        dnat = ("-m", "conntrack", "--ctstate", "DNAT", "--ctreplsrc", cidr)
+        yield facts.rule("mangle", "HYBRIDNET-FROM-RULE-SKIP", *dnat, "-j", "MARK", "--set-xmark", FULL_NAT_MARK)

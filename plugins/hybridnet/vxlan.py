@@ -26,6 +26,7 @@ from plugins import veth
 from plugins.contract import Wanted
 from plugins.hybridnet import daemon
 from plugins.hybridnet.daemon import OVERHEAD, OVERLAY_MARK, TO_OVERLAY, Subnet
+from plugins.hybridnet.ranges import excluded
 
 NET_ID = 4
 """The overlay Network's netID in hybridnet's chart: the VNI."""
@@ -59,7 +60,7 @@ class Vxlan:
     def wanted(self, cluster: Cluster, features: frozenset[str]) -> Wanted:
         """Nodes and pods; no BGP."""
         mtu = min(node.mtu for node in cluster.nodes) - OVERHEAD
-        alike = daemon.state(cluster, lambda node: [subnet(node, pool) for pool in cluster.pools])
+        alike = daemon.state(cluster, lambda node: subnets(node, cluster.pools, {}))
         return Wanted(merge((alike, tunnels(cluster, features, cluster.pools))), pod_mtu=mtu, notes=notes(features))
 
 
@@ -74,10 +75,18 @@ def vtep(node: Node) -> str:
     return next((address for address in plain if not veth.six(address)), plain[0])
 
 
-def subnet(node: Node, pool: Pool) -> Subnet:
-    """An overlay subnet. With autoNatOutgoing its table leads nowhere: what is not for the overlay falls through to
-    main and is masqueraded."""
-    return Subnet(pool.cidr, device(node), overlay=True)
+def subnets(node: Node, overlay: Sequence[Pool], underlay: Mapping[Pool, str | None]) -> list[Subnet]:
+    """The overlay's subnets. `underlay` are the other subnets of the cluster, and the gateway of each: an overlay pod's
+    packet for a pod there goes through the tunnel too, one for an address there that no pod has does not. With
+    autoNatOutgoing the table leads nowhere else: the rest falls through to main and is masqueraded."""
+    return [Subnet(one.cidr, device(node), tuple(_to_underlay(node, one, underlay)), overlay=True) for one in overlay]
+
+
+def _to_underlay(node: Node, overlay: Pool, underlay: Mapping[Pool, str | None]) -> Iterator[Route]:
+    for pool, gateway in underlay.items():
+        if pool.family == overlay.family:
+            yield Route(pool.cidr, dev=device(node))
+            yield from (Route(block, kind="throw") for block in excluded(pool, gateway))
 
 
 def notes(features: frozenset[str]) -> tuple[str, ...]:
@@ -117,8 +126,10 @@ def node_side(cluster: Cluster, node: Node, overlay: Sequence[Pool], rewrite: bo
 
 
 def _routes(vxlan: str, overlay: Sequence[Pool]) -> Iterator[Route]:
-    """Table 40000: the overlay; 40001: replies of its pods to nodes."""
-    yield from (Route(pool.cidr, dev=vxlan, table=TO_OVERLAY) for pool in overlay)
+    """Table 40000: the overlay, but not what no pod of it has; 40001: replies of its pods to nodes."""
+    for pool in overlay:
+        yield Route(pool.cidr, dev=vxlan, table=TO_OVERLAY)
+        yield from (Route(one, kind="throw", table=TO_OVERLAY) for one in excluded(pool, pool.gateway))
     yield Route("0.0.0.0/0", dev=vxlan, table=OVERLAY_MARK)
     yield Route("::/0", dev=vxlan, table=OVERLAY_MARK)
 
