@@ -55,7 +55,7 @@ class Inner:
         runs.mkdir(exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix=f"tests-{kernel}-", dir=runs))
         (self.folder / "items.json").write_text(json.dumps([item.nodeid for item in items]))
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:terminal", str(HERE)]
+        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:terminal", str(HERE)]
         self.process = places.launch(kernel, self.folder.name, argv, self.folder)
         self.reports: dict[str, list[dict[str, Any]]] = {}
         self._seen = 0

@@ -1,0 +1,148 @@
+"""hybridnet VXLAN on a real kernel: who reaches whom, with which source address, and how MAC addresses are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.state import State
+from plugins.hybridnet.daemon import host_end
+from tests.lab.frames import captured, ends, having, ping
+
+FAMILIES = pytest.mark.parametrize("version", [4, 6])
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from cluster.lab import Lab, features, plan
+    from topologies.spec import preset
+
+    with Lab(plan(preset("default"), "hybridnet", "vxlan", features()), Path(tmp_path_factory.mktemp("lab"))) as lab:
+        lab.up()
+        yield lab
+
+
+def of(addresses: tuple[str, ...], version: int) -> str:
+    return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
+
+
+def pod(lab: Any, node: str, number: int = 0) -> Any:
+    return lab.cluster.pods_of(node)[number]
+
+
+def forget(lab: Any, node: str) -> None:
+    """Empties a node's neighbour tables."""
+    for family in ("-4", "-6"):
+        lab.namespaces.run(node, ["ip", family, "neigh", "flush", "all"])
+
+
+@FAMILIES
+def test_pods_reach_pods_and_nodes_both_ways(lab: Any, version: int) -> None:
+    a, near, far = pod(lab, "node1"), pod(lab, "node1", 1), pod(lab, "node3")
+    for source, target in ((a, near), (a, far), (far, a)):
+        with captured(lab, target.name) as frames:
+            assert ping(lab, source.name, of(target.addresses, version)), f"{source.name} does not reach {target.name}"
+        assert having(frames, ends(of(source.addresses, version), of(target.addresses, version))), "not its own address"
+    for node in lab.cluster.nodes:
+        assert ping(lab, node.name, of(a.addresses, version)), f"{node.name} does not reach {a.name}"
+        assert ping(lab, a.name, of(node.addresses, version)), f"{a.name} does not reach {node.name}"
+
+
+@FAMILIES
+def test_the_underlay_sees_vxlan_between_nodes(lab: Any, version: int) -> None:
+    a, far = pod(lab, "node1"), pod(lab, "node3")
+    inner = ends(of(a.addresses, version), of(far.addresses, version))
+    with captured(lab, "s1") as frames:
+        assert ping(lab, a.name, of(far.addresses, version))
+    nodes = ends(of(lab.cluster.node("node1").addresses, 4), of(lab.cluster.node("node3").addresses, 4))
+    assert having(frames, nodes, "UDP 8472", "VXLAN 4", inner)
+    assert [one for one in having(frames, inner) if "VXLAN 4" not in one] == []
+
+
+@FAMILIES
+def test_what_leaves_the_cluster_has_the_nodes_address(lab: Any, version: int) -> None:
+    client = of(lab.spec.client.addresses, version)
+    with captured(lab, "client") as frames:
+        assert ping(lab, pod(lab, "node1").name, client)
+    assert having(
+        frames, ends(of(lab.cluster.node("node1").addresses, version), client), f"ICMP {8 if version == 4 else 128}"
+    )
+
+
+@FAMILIES
+def test_a_pods_reply_to_a_far_node_returns_by_the_tunnel(lab: Any, version: int) -> None:
+    """Mark 0x20 and table 40001: without them the reply would leave by the default route, and be masqueraded."""
+    node, target = lab.cluster.node("node1"), pod(lab, "node2")
+    with captured(lab, "s1") as frames:
+        assert ping(lab, node.name, of(target.addresses, version))
+    reply = having(frames, ends(of(target.addresses, version), of(node.addresses, version)))
+    assert reply and all("VXLAN 4" in one for one in reply)
+
+
+@FAMILIES
+def test_the_listener_answers_before_anything_is_broadcast(lab: Any, version: int) -> None:
+    a, far = pod(lab, "node1"), pod(lab, "node2")
+    forget(lab, "node1")
+    with captured(lab, "node1") as frames:
+        assert ping(lab, a.name, of(far.addresses, version))
+    assert asked(frames, of(far.addresses, version), "eth0.vxlan4") == []
+    neighbour = lab.namespaces.run("node1", ["ip", "neigh", "show", of(far.addresses, version)]).stdout
+    assert f"dev eth0.vxlan4 lladdr {lab.cluster.node('node2').mac}" in neighbour
+
+
+@FAMILIES
+def test_without_the_listener_the_far_node_answers_for_its_pods(lab: Any, version: int) -> None:
+    """The question goes to every node (head-end replication), and the one that has the pod answers: NTF_PROXY."""
+    a, far = pod(lab, "node1"), pod(lab, "node2")
+    lab.resolvers.set(State())
+    try:
+        forget(lab, "node1")
+        with captured(lab, "node1", "s1") as frames:
+            assert ping(lab, a.name, of(far.addresses, version), timeout_s=4.0)
+    finally:
+        lab.resolvers.set(lab.state)
+    copies = {one[1].partition(" > ")[2] for one in asked(frames, of(far.addresses, version)) if "VXLAN 4" in one}
+    assert copies == {of(lab.cluster.node(name).addresses, 4) for name in ("node2", "node3")}
+    neighbour = lab.namespaces.run("node1", ["ip", "neigh", "show", of(far.addresses, version)]).stdout
+    assert f"dev eth0.vxlan4 lladdr {lab.cluster.node('node2').mac}" in neighbour
+
+
+def asked(frames: Any, address: str, device: str | None = None) -> list[list[str]]:
+    """Questions for the address's MAC."""
+    return having(frames, f"{'NDP' if ':' in address else 'ARP'} asks {address}", device=device)
+
+
+@pytest.mark.only("embedded")
+def test_broadcasts_become_the_replicated_mac(lab: Any) -> None:
+    """tc's work, where the kernel has pedit: ff:ff:ff:ff:ff:f1 inside the tunnel, one copy for each node."""
+    lab.resolvers.set(State())
+    try:
+        forget(lab, "node1")
+        with captured(lab, "s1") as frames:
+            assert ping(lab, pod(lab, "node1").name, of(pod(lab, "node2").addresses, 4), timeout_s=4.0)
+    finally:
+        lab.resolvers.set(lab.state)
+    questions = [one for one in asked(frames, of(pod(lab, "node2").addresses, 4)) if "VXLAN 4" in one]
+    inside = {one[one.index("VXLAN 4") + 1].partition(" > ")[2] for one in questions}
+    assert inside == {"ff:ff:ff:ff:ff:f1"}
+
+
+def test_the_firewall_says_no_to_strangers_at_once(lab: Any) -> None:
+    """A route into the tunnel for what no subnet has, as autoNatOutgoing false makes: rejected, not lost."""
+    run = lab.namespaces.run
+    run("node1", ["ip", "route", "add", "198.51.100.0/24", "dev", "eth0.vxlan4"])
+    try:
+        said = run(pod(lab, "node1").name, ["ping", "-c", "1", "-W", "2", "198.51.100.7"]).stdout
+    finally:
+        run("node1", ["ip", "route", "del", "198.51.100.0/24", "dev", "eth0.vxlan4"])
+    assert "Destination Host Unreachable" in said
+
+
+def test_a_pods_device_is_named_as_the_daemon_names_it(lab: Any) -> None:
+    names = {link.name: link.mac for link in lab.engine.read("node1").links}
+    for one in lab.cluster.pods_of("node1"):
+        assert names[host_end(one)] == "ee:ee:ee:ee:ee:ee"
