@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cluster.client import call
 from cluster.lab import Lab
 from console.start import running_folder
+
+if TYPE_CHECKING:
+    from topologies.cli import Verb
+
+VERBS = ("trace", "verify", "inspect")
 
 
 def prompt(lab: Lab) -> int:
@@ -17,32 +21,46 @@ def prompt(lab: Lab) -> int:
     from topologies.cli import LabCLI
     from topologies.mininet_net import LabNet
 
-    net = LabNet(lab.spec, lab.namespaces, lab.state)
-    LabCLI(net, verbs=verbs(), on_shape=_shape)
-    return 0
+    net = LabNet(lab.spec, lab.namespaces, lab.state, Remote(lab))
+    return int(LabCLI(net, verbs=verbs()).status)
 
 
-def _shape(a: str, b: str, **values: Any) -> None:
-    """Through the server: this is a child of it, with a copy of the lab."""
-    call(running_folder(None), {"request": "shape", "a": a, "b": b, "values": values})
+class Remote:
+    """The lab's server, of which this process is a child with a copy of the lab as it was."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.spec, self.state = lab.spec, lab.state
+
+    def shape(self, a: str, b: str, values: dict[str, Any]) -> None:
+        """Changes a link. Raises what the lab raises."""
+        call(running_folder(None), {"request": "shape", "a": a, "b": b, "values": values})
+
+    def set_up(self, devices: Sequence[tuple[str, str]], up: bool) -> None:
+        """Sets devices up or down."""
+        call(running_folder(None), {"request": "set-up", "devices": devices, "up": up})
 
 
-def verbs() -> dict[str, Callable[[str], None]]:
+def verbs() -> dict[str, Verb]:
     """trace, verify and inspect as on the command line, without leaving the prompt."""
+    from console.parser import build
+    from topologies.cli import Verb
 
-    def verb(name: str) -> Callable[[str], None]:
-        def run(line: str) -> None:
-            _command([name, *shlex.split(line)])
+    commands: Any = next(action for action in build()._actions if action.dest == "command").choices
+    found = {}
+    for name in VERBS:
+        parser = commands[name]
+        words = tuple(option for action in parser._actions for option in action.option_strings)
+        found[name] = Verb(_runner(name), f"{name}: {parser.description}", words)
+    return found
 
-        run.__doc__ = f"{name}: as `run_topology.py {name}`; `{name} --help` tells more"
-        return run
 
-    return {name: verb(name) for name in ("trace", "verify", "inspect")}
+def _runner(name: str) -> Callable[[str], int]:
+    def run(line: str) -> int:
+        from console import parser
 
+        try:
+            return parser.run([name, *shlex.split(line)])
+        except SystemExit:  # --help
+            return 0
 
-def _command(argv: list[str]) -> None:
-    """A command of ours without leaving the prompt; `--help` and mistakes must not end it."""
-    from console.parser import run
-
-    with contextlib.suppress(SystemExit):
-        run(argv)
+    return run

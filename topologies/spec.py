@@ -223,31 +223,35 @@ class LabSpec(Part):
         if self.router:
             yield from ((self.router.name, port) for port in self.router.ports)
 
+    def link_between(self, a: str, b: str) -> dict[str, Any]:
+        """The link between two names as it is: bandwidth (bits a second or None), delay (microseconds), loss
+        (percent), mtu. Raises BadInput when there is no such link."""
+        part = self._links_between(self.model_dump(mode="json"), a, b)[0]
+        return {**part["link"], "mtu": part["mtu"]}
+
     def with_link(self, a: str, b: str, **values: Any) -> LabSpec:
         """This lab with other values on the link between `a` and `b`: bandwidth, delay, loss, mtu.
 
         Raises BadInput when there is no such link or a value is wrong.
         """
-        data = self.model_dump(mode="json")
-        for part in (*data["nodes"], *data["reflectors"]):
-            if {part["name"], part["switch"]} == {a, b}:
-                return self._changed(data, part, values, f"{a} - {b}")
-        for part in data["links"]:
-            if set(part["ends"]) == {a, b}:
-                return self._changed(data, part, values, f"{a} - {b}")
-        for part in (data["router"] or {"ports": ()})["ports"]:
-            if {self.router.name if self.router else "", part["switch"]} == {a, b}:
-                return self._changed(data, part, values, f"{a} - {b}")
-        raise BadInput(f"there is no link between {a!r} and {b!r}", remedy="`links` at the prompt shows them")
-
-    @staticmethod
-    def _changed(data: dict[str, Any], part: dict[str, Any], values: dict[str, Any], where: str) -> LabSpec:
         if unknown := sorted(set(values) - {"bandwidth", "delay", "loss", "mtu"}):
-            raise BadInput(f"a link has no {unknown[0]!r}", where=where, remedy="bandwidth, delay, loss, mtu")
-        if "mtu" in values:
-            part["mtu"] = values["mtu"]
-        part["link"] |= {name: value for name, value in values.items() if name != "mtu"}
-        return _validated(data, where)
+            raise BadInput(f"a link has no {unknown[0]!r}", remedy="bandwidth, delay, loss, mtu")
+        data = self.model_dump(mode="json")
+        for part in self._links_between(data, a, b):
+            part |= {"mtu": values["mtu"]} if "mtu" in values else {}
+            part["link"] |= {name: value for name, value in values.items() if name != "mtu"}
+        return _validated(data, f"{a} - {b}")
+
+    def _links_between(self, data: dict[str, Any], a: str, b: str) -> list[dict[str, Any]]:
+        """The parts of the dumped spec that state a link between two names; a router may have several."""
+        router = data["router"] or {"name": "", "ports": ()}
+        stated = [({one["name"], one["switch"]}, one) for one in (*data["nodes"], *data["reflectors"])]
+        stated += [(set(one["ends"]), one) for one in data["links"]]
+        stated += [({router["name"], one["switch"]}, one) for one in router["ports"]]
+        if found := [part for ends, part in stated if ends == {a, b}]:
+            return found
+        what = f"there is no link between {a!r} and {b!r} that can be shaped"
+        raise BadInput(what, remedy="name a switch and what is plugged into it; `links` at the prompt shows them")
 
 
 def _validated(data: Any, where: str) -> LabSpec:
@@ -257,7 +261,8 @@ def _validated(data: Any, where: str) -> LabSpec:
         spec = LabSpec.model_validate(data)
     except ValidationError as problem:
         first = problem.errors()[0]
-        raise BadInput(first["msg"], where=f"{where}: {'.'.join(map(str, first['loc']))}") from None
+        what = f"{first['loc'][-1]}: {str(first['msg']).removeprefix('Value error, ')}"
+        raise BadInput(what, where=where) from None
     check(spec, lambda _: where)
     return spec
 
