@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import mmap
+import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from bgp.daemons import Routers
+from cluster.links import Device, with_down
 from cluster.model import Cluster
 from cluster.plan import cluster_of
+from kernel import carrier
+from kernel.diff import ends
 from kernel.engine import Engine, Report
 from kernel.errors import BadInput, MissingFeature
 from kernel.namespaces import Namespaces
 from kernel.resolver import Resolvers
-from kernel.state import State, merge
+from kernel.state import State, Veth, merge
 from plugins.contract import Mode, Wanted
 from plugins.registry import mode as find_mode
 from topologies.spec import LabSpec, from_json
 from topologies.underlay import underlay
 
+CARRIER_S = 3.0
+"""How long a link that is set up may take to carry frames, seconds; the kernel looks once a second."""
 CONVERGENCE_S = 30.0
 """Deadline for BGP, in seconds; a full mesh of ten routers takes under three."""
+COUNTER = struct.Struct("=Q")
 Said = Callable[[str], None]
 
 
@@ -44,9 +52,13 @@ class Plan:
 def plan(spec: LabSpec, plugin: str, mode: str, features: frozenset[str]) -> Plan:
     """Raises BadInput (unknown mode, pods that do not fit) and MissingFeature."""
     chosen = find_mode(plugin, mode)
-    if lacking := sorted((chosen.needs | spec.needs) - features):
-        what = f"{plugin} {mode} needs {', '.join(lacking)}, which this kernel lacks"
-        raise MissingFeature(what, where="--mode", remedy="use --kernel embedded, which has every feature")
+    for who, where, needs in (
+        (f"{plugin} {mode}", "--mode", chosen.needs),
+        (f"the topology {spec.name!r}", "", spec.needs),
+    ):
+        if lacking := sorted(needs - features):
+            what = f"{who} needs {', '.join(lacking)}, which this kernel lacks"
+            raise MissingFeature(what, where=where, remedy="use --kernel embedded, which has every feature")
     cluster, notes = _carried(spec, chosen)
     wanted = chosen.wanted(cluster, features)
     wanted = replace(wanted, notes=(*wanted.notes, *notes))
@@ -81,6 +93,9 @@ class Lab:
         self.routers = Routers(self.namespaces, folder)
         self.resolvers = Resolvers(self.namespaces)
         self._resolving: threading.Thread | None = None
+        self._state = wanted.state
+        self._down: frozenset[Device] = frozenset()
+        self._changes = mmap.mmap(-1, COUNTER.size)
 
     @classmethod
     def from_json(cls, spec: str, plugin: str, mode: str, folder: Path) -> Lab:
@@ -93,7 +108,17 @@ class Lab:
     features = property(lambda self: self._plan.features)
     cluster = property(lambda self: self._plan.cluster)
     wanted = property(lambda self: self._plan.wanted)
-    state = property(lambda self: self._plan.state)
+    down_devices = property(lambda self: self._down)
+
+    @property
+    def state(self) -> State:
+        """The wanted state, devices that were set down being so."""
+        return self._state
+
+    @property
+    def changes(self) -> int:
+        """How often the lab has changed; a child of this process sees it count on."""
+        return int(COUNTER.unpack_from(self._changes)[0])
 
     def up(self, said: Said = lambda _: None) -> dict[str, Any]:
         """Builds everything and waits until BGP has converged. Raises what the rooms below raise."""
@@ -105,26 +130,58 @@ class Lab:
 
     def plan(self, spec: str, plugin: str, mode: str) -> list[str]:
         """What `change` would do, a line for each step."""
-        return self.engine.plan(plan(from_json(spec), plugin, mode, self.features).state)
+        return self.engine.plan(self._held(plan(from_json(spec), plugin, mode, self.features)))
 
     def shape(self, a: str, b: str, values: Mapping[str, Any]) -> None:
-        """Changes bandwidth, delay, loss or MTU of the link between `a` and `b`."""
+        """Changes bandwidth, delay, loss or MTU of the link between `a` and `b`. Raises BadInput, MissingFeature."""
         spec = self.spec.with_link(a, b, **values)
-        self._become(plan(spec, self.plugin, self.mode, self.features), lambda _: None)
+        self._apply(plan(spec, self.plugin, self.mode, self.features))
+
+    def set_up(self, devices: Iterable[Device], up: bool) -> None:
+        """Sets devices up or down, and keeps them so through later changes. Raises BadInput."""
+        chosen = frozenset((netns, name) for netns, name in devices)
+        for netns, name in sorted(chosen - _devices(self._plan.state)):
+            raise BadInput(f"{netns!r} has no device {name!r}", remedy="`inspect` shows what there is")
+        self._down = self._down - chosen if up else self._down | chosen
+        self._apply(self._plan)
+        if up:
+            carrier.wait(self.namespaces, self._plugged(chosen), CARRIER_S)
+
+    def _plugged(self, devices: frozenset[Device]) -> list[Device]:
+        """Those of `devices` that are an end of a link of which no end is down: they get a carrier."""
+        veths = [(ns.name, link) for ns in self.state.namespaces for link in ns.links if isinstance(link, Veth)]
+        pairs = [{(name, link.name), (link.peer_netns, link.peer.name)} for name, link in veths]
+        return sorted(device for pair in pairs if not pair & self._down for device in pair & devices)
+
+    def _held(self, wanted: Plan) -> State:
+        """What to apply: the plan's state but for what was set down."""
+        return with_down(wanted.state, self._down & _devices(wanted.state))
+
+    def _apply(self, wanted: Plan) -> Report:
+        held = self._held(wanted)
+        report = self.engine.apply(held)
+        self.resolvers.set(held)
+        self._resolve()
+        self._plan, self._state = wanted, held
+        self._down &= _devices(held)
+        COUNTER.pack_into(self._changes, 0, self.changes + 1)
+        return report
 
     def _become(self, wanted: Plan, said: Said) -> dict[str, Any]:
         start = time.monotonic()
         said(f"{wanted.plugin} {wanted.mode}: {len(wanted.state.names)} namespaces")
-        report: Report = self.engine.apply(wanted.state)
-        self.resolvers.set(wanted.state)
-        self._resolve()
-        routers = wanted.wanted.routers
+        had_routers = bool(self._plan.wanted.routers)
+        report = self._apply(wanted)
+        routers, notes = wanted.wanted.routers, list(wanted.wanted.notes)
         converged = None
-        if routers or self._plan.wanted.routers:
+        if routers or had_routers:
             said(f"FRR: {len(routers)} routers")
             self.routers.start(routers)
-            converged = self.routers.wait(CONVERGENCE_S)
-        self._plan = wanted
+            if not self._down:
+                converged = self.routers.wait(CONVERGENCE_S)
+        if self._down:
+            devices = ", ".join(f"{netns}:{name}" for netns, name in sorted(self._down))
+            notes.append(f"down since you set them so: {devices}" + ("; BGP was not waited for" if routers else ""))
         return {
             "namespaces": len(wanted.state.names),
             "nodes": len(wanted.cluster.nodes),
@@ -135,7 +192,7 @@ class Lab:
             "removed": report.removed,
             "converged_s": converged,
             "seconds": time.monotonic() - start,
-            "notes": list(wanted.wanted.notes),
+            "notes": notes,
         }
 
     def _resolve(self) -> None:
@@ -169,6 +226,10 @@ class Lab:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self.down()
+
+
+def _devices(state: State) -> frozenset[Device]:
+    return frozenset((netns, name) for netns, links in ends(state).items() for name in links)
 
 
 def features() -> frozenset[str]:

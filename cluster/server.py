@@ -50,7 +50,14 @@ class Server:
     ) -> None:
         self.listening = listening
         self.jobs: dict[str, Job] = {"exec": _exec, **jobs}
-        self.changes: dict[str, Job] = {"up": self._up, "shape": self._shape, "plan": self._plan, "down": self._down}
+        self.changes: dict[str, Job] = {
+            "up": self._up,
+            "shape": self._shape,
+            "set-up": self._set_up,
+            "wanted": self._wanted,
+            "plan": self._plan,
+            "down": self._down,
+        }
         self.preload: Callable[[], None] | None = preload
         self.lab: Lab | None = None
         self.children: set[int] = set()
@@ -103,7 +110,7 @@ class Server:
         elif name not in self.jobs:
             channel.send(error_message(BadInput(f"the lab knows no request {name!r}")))
         elif self.lab is None:
-            channel.send(error_message(LabBusy("the lab is still starting", remedy="try again in a moment")))
+            channel.send(error_message(_starting()))
         else:
             self._fork(self.jobs[name], self.lab, channel, request)
 
@@ -136,19 +143,40 @@ class Server:
         channel.send({"done": summary})
 
     def _shape(self, lab: Lab | None, channel: Channel, request: Mapping[str, Any]) -> None:
-        if lab is None:
-            raise LabBusy("the lab is still starting", remedy="try again in a moment")
-        lab.shape(request["a"], request["b"], request["values"])
+        """Answers with what the link is like now; without values it changes nothing."""
+        lab, a, b = _started(lab), str(request["a"]), str(request["b"])
+        if request["values"]:
+            lab.shape(a, b, request["values"])
+        channel.send({"done": lab.spec.link_between(a, b)})
+
+    def _set_up(self, lab: Lab | None, channel: Channel, request: Mapping[str, Any]) -> None:
+        _started(lab).set_up([(str(netns), str(name)) for netns, name in request["devices"]], bool(request["up"]))
         channel.send({"done": None})
 
+    def _wanted(self, lab: Lab | None, channel: Channel, _request: Mapping[str, Any]) -> None:
+        """All that a child needs to follow the lab."""
+        lab = _started(lab)
+        wanted = {"spec": lab.spec.model_dump_json(), "plugin": lab.plugin, "mode": lab.mode}
+        channel.send({"done": {**wanted, "down": sorted(lab.down_devices), "changes": lab.changes}})
+
     def _plan(self, lab: Lab | None, channel: Channel, request: Mapping[str, Any]) -> None:
-        if lab is None:
-            raise LabBusy("the lab is still starting", remedy="try again in a moment")
-        channel.send({"done": lab.plan(str(request["spec"]), str(request["plugin"]), str(request["mode"]))})
+        steps = _started(lab).plan(str(request["spec"]), str(request["plugin"]), str(request["mode"]))
+        channel.send({"done": steps})
 
     def _down(self, _lab: Lab | None, channel: Channel, _request: Mapping[str, Any]) -> None:
         self.over = True
         channel.send({"done": None})
+
+
+def _started(lab: Lab | None) -> Lab:
+    """Raises LabBusy while it is not up."""
+    if lab is None:
+        raise _starting()
+    return lab
+
+
+def _starting() -> LabBusy:
+    return LabBusy("the lab is still starting", remedy="try again in a moment")
 
 
 def _exec(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:

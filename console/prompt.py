@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.client import call
-from cluster.lab import Lab
+from cluster.lab import Lab, plan
+from cluster.links import with_down
 from console.start import running_folder
+from kernel.state import State
+from topologies.spec import LabSpec, from_json
 
 if TYPE_CHECKING:
     from topologies.cli import Verb
@@ -26,18 +29,44 @@ def prompt(lab: Lab) -> int:
 
 
 class Remote:
-    """The lab's server, of which this process is a child with a copy of the lab as it was."""
+    """The lab's server, of which this process is a child with a copy of the lab; `state` is always that of now."""
 
     def __init__(self, lab: Lab) -> None:
-        self.spec, self.state = lab.spec, lab.state
+        self._lab = lab
+        self._seen = lab.changes
+        self._now: tuple[LabSpec, State] = lab.spec, lab.state
+
+    @property
+    def spec(self) -> LabSpec:
+        """The topology as it is now."""
+        return self._follow()[0]
+
+    @property
+    def state(self) -> State:
+        """The wanted state as it is now; the same object until the lab changes."""
+        return self._follow()[1]
+
+    def _follow(self) -> tuple[LabSpec, State]:
+        if self._lab.changes != self._seen:
+            now = _ask("wanted")
+            spec = from_json(now["spec"])
+            planned = plan(spec, now["plugin"], now["mode"], self._lab.features)
+            state = with_down(planned.state, frozenset((netns, name) for netns, name in now["down"]))
+            self._lab.namespaces.follow(state.names)
+            self._now, self._seen = (spec, state), now["changes"]
+        return self._now
 
     def shape(self, a: str, b: str, values: dict[str, Any]) -> None:
         """Changes a link. Raises what the lab raises."""
-        call(running_folder(None), {"request": "shape", "a": a, "b": b, "values": values})
+        _ask("shape", a=a, b=b, values=values)
 
     def set_up(self, devices: Sequence[tuple[str, str]], up: bool) -> None:
         """Sets devices up or down."""
-        call(running_folder(None), {"request": "set-up", "devices": devices, "up": up})
+        _ask("set-up", devices=devices, up=up)
+
+
+def _ask(request: str, **fields: Any) -> Any:
+    return call(running_folder(None), {"request": request, **fields})
 
 
 def verbs() -> dict[str, Verb]:

@@ -124,14 +124,17 @@ def fits(wanted: Link, there: Link) -> bool:
     return isinstance(there, Bridge) or not isinstance(wanted, Bridge)
 
 
+def filters_alike(wanted: Link, there: Link) -> bool:
+    """Two bridges that both filter VLANs, or both do not; other devices do not filter any."""
+    filtering = [link.vlan_filtering if isinstance(link, Bridge) else None for link in (wanted, there)]
+    return None in filtering or filtering[0] == filtering[1]
+
+
 def settled(wanted: Link, there: Link) -> bool:
     """What can be changed is as wanted too; unstated MTU and MAC may be anything."""
-    filtering = (
-        not isinstance(wanted, Bridge) or not isinstance(there, Bridge) or wanted.vlan_filtering == there.vlan_filtering
-    )
     return (
         wanted.mtu in (None, there.mtu)
         and wanted.mac in (None, there.mac)
         and (wanted.master, wanted.up) == (there.master, there.up)
-        and filtering
+        and filters_alike(wanted, there)
     )

@@ -235,7 +235,7 @@ class Engine:
             elif not diff.settled(link, before):
                 moved = link.master != before.master
                 queue.append(wire.set_link(index, link, (self._master(name, link) or 0) if moved else None))
-                if isinstance(link, Bridge):
+                if isinstance(link, Bridge) and not diff.filters_alike(link, before):
                     queue.append(wire.filtering(index, link))
         space.links = dict(links)
 

@@ -71,6 +71,22 @@ class Namespaces:
             _unbind(name)
         os.close(fd)
 
+    def follow(self, names: Iterable[str]) -> None:
+        """In a child of the process that makes them: takes `names` as they are at /run/netns now, and no others.
+
+        Raises BadInput for one that is not there."""
+        wanted = list(names)
+        for name in [name for name in self._fds if name not in wanted]:
+            os.close(self._fds.pop(name))
+        for name in wanted:
+            try:
+                fd = os.open(RUN_NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise BadInput(f"there is no namespace {name!r}") from None
+            if name in self._fds:
+                os.close(self._fds[name])
+            self._fds[name] = fd
+
     def close(self) -> None:
         """Gives all back. The kernel clears them in the background."""
         for name in self.names:

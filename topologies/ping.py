@@ -84,9 +84,10 @@ class _Run:
         data = HEAD.pack(ECHO_REQUEST[probe.family], 0, 0, *fields)
         if probe.family == 4:  # ICMPv6's checksum is filled in by the kernel (RFC 3542, section 3.1)
             data = HEAD.pack(ECHO_REQUEST[4], 0, _checksum(data), *fields)
+        now = time.perf_counter()  # before: on veths the answer may be here when sendto returns
         try:
             self.sockets[probe.source, probe.family].sendto(data, (probe.target, 0))
-            self.sent[number] = time.perf_counter()
+            self.sent[number] = now
         except OSError:
             self.rtts[number] = None
 
