@@ -19,7 +19,7 @@ RUNNING = 0x40
 
 
 def wait(namespaces: Namespaces, devices: Iterable[tuple[str, str]], deadline_s: float) -> list[tuple[str, str]]:
-    """Waits until all devices, each a namespace and a name, run; returns those that do not at the deadline (seconds)."""
+    """Waits until all devices (a namespace and a name each) run; returns those that do not by the deadline, seconds."""
     missing: dict[socket.socket, set[tuple[str, str, int]]] = {}
     end = time.monotonic() + deadline_s
     wanted: dict[str, list[str]] = {}

@@ -169,8 +169,8 @@ class Reader:
                 if (priority, table) in DEFAULT_RULES:
                     continue
                 source = item.get_attr("FRA_SRC")
-                mark = item.get_attr("FRA_FWMARK")
                 mask = item.get_attr("FRA_FWMASK")
+                mark = item.get_attr("FRA_FWMARK", 0 if mask else None)  # the kernel does not state a mark of 0
                 source = str(ip_network(f"{source}/{item['src_len']}")) if source else None
                 which: Any = number
                 yield Rule(priority, table, which, source, mark, None if mask == 0xFFFFFFFF else mask)
