@@ -108,12 +108,11 @@ def demo(arguments: argparse.Namespace) -> int:
     say(f"bringing up {chosen.plugin} {chosen.mode} on the {kernel} kernel: {why}")
     lab = start.start(chosen, kernel, f"demo-{places.unique()}", False, say)
     try:
-        colour = sys.stdout.isatty()
-        verified = call(lab.folder, {"request": "verify", "color": colour}, say)
+        verified = call(lab.folder, {"request": "verify"} | start.screen(), say)
         print(verified["text"])
         first, last = chosen.far_pods()
-        request: dict[str, Any] = {"request": "trace", "source": first, "target": last, "options": {}, "color": colour}
-        print(call(lab.folder, request)["text"])
+        request: dict[str, Any] = {"request": "trace", "source": first, "target": last, "options": {}, "pcap": False}
+        print(call(lab.folder, request | start.screen())["text"])
     finally:
         lab.down()
     say(f"{time.monotonic() - began:.1f} s in all. Now try: {_hint()}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 from cluster.client import call
@@ -37,7 +39,9 @@ def trace(arguments: argparse.Namespace) -> int:
         raise BadInput("the time to wait must be above 0 seconds", where="--timeout")
     folder = start.running_folder(arguments.name)
     request = {"request": "trace", "source": arguments.source, "target": arguments.target, "options": options}
-    seen = call(folder, request | {"color": sys.stdout.isatty()})
+    seen = call(folder, request | {"pcap": arguments.pcap is not None} | start.screen())
+    if arguments.pcap is not None:
+        _write(Path(arguments.pcap), seen["captures"])
     if arguments.json:
         _print_json(seen["trace"])
     else:
@@ -45,12 +49,22 @@ def trace(arguments: argparse.Namespace) -> int:
     return 0 if seen["delivered"] else 1
 
 
+def _write(folder: Path, captures: dict[str, str]) -> None:
+    """One pcapng a device. Raises BadInput."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in captures.items():
+            (folder / name).write_bytes(b64decode(data))
+    except OSError as problem:
+        what = f"captures cannot be written: {problem.strerror}"
+        raise BadInput(what, where=f"--pcap {folder}", remedy="give a folder that can be made or written to") from None
+    print(f"  {len(captures)} captures in {folder}", file=sys.stderr)
+
+
 def verify(arguments: argparse.Namespace) -> int:
     """Documented against observed; status 1 when they differ."""
     folder = start.running_folder(arguments.name)
-    found = call(
-        folder, {"request": "verify", "color": sys.stdout.isatty()}, lambda text: print(f"  {text}", file=sys.stderr)
-    )
+    found = call(folder, {"request": "verify"} | start.screen(), lambda text: print(f"  {text}", file=sys.stderr))
     if arguments.json:
         _print_json(found["verdicts"])
     else:

@@ -27,7 +27,8 @@ def serve(_arguments: argparse.Namespace) -> int:
 def _preload() -> None:
     """Imports what the first trace would otherwise wait for (a second on the embedded kernel)."""
     import paths.show
-    import paths.verify  # noqa: F401
+    import paths.trace
+    import paths.verdicts  # noqa: F401
 
 
 def _inspect(lab: Lab, request: Mapping[str, Any]) -> Any:
@@ -41,20 +42,26 @@ def _inspect(lab: Lab, request: Mapping[str, Any]) -> Any:
 
 
 def _trace(lab: Lab, request: Mapping[str, Any]) -> Any:
+    from base64 import b64encode
+
+    from paths.capture import Frame
+    from paths.pcap import files
     from paths.show import tree
     from paths.trace import trace
 
-    options = dict(request["options"])
-    seen = trace(lab, request["source"], request["target"], **options)
-    return {"trace": seen.to_json(), "delivered": seen.delivered, "text": tree(seen, color=request["color"])}
+    frames: list[Frame] = []
+    seen = trace(lab, request["source"], request["target"], captured=frames, **request["options"])
+    text = tree(seen, request["color"], request["width"])
+    captures = {name: b64encode(data).decode() for name, data in files(frames).items()} if request["pcap"] else {}
+    return {"trace": seen.to_json(), "delivered": seen.delivered, "text": text, "captures": captures}
 
 
 def _verify(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:
-    from paths.show import verdicts
+    from paths.verdicts import table
     from paths.verify import verify
 
     found = verify(lab, progress=lambda text: channel.send({"progress": str(text)}))
-    text = verdicts(found, color=request["color"])
+    text = table(found, request["color"], request["width"])
     answers = [verdict.to_json() for verdict in found]
     channel.send({"done": {"verdicts": answers, "agree": all(verdict.agrees for verdict in found), "text": text}})
 

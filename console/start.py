@@ -129,3 +129,9 @@ def end(folder: Path) -> None:
     finally:
         places.wait_gone(folder, DOWN_S)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def screen() -> dict[str, Any]:
+    """How an answer is to look here: in colours, and how many columns wide. Text for a pipe has the default's width."""
+    terminal = sys.stdout.isatty()
+    return {"color": terminal and "NO_COLOR" not in os.environ, "width": shutil.get_terminal_size((100, 24)).columns}

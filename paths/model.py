@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+TUNNELS = ("VXLAN", "GRE", "IPIP", "SIT", "IPIP6", "IP6IP6")
+"""Kinds of layer that carry a whole packet."""
+IP = ("IPv4", "IPv6")
 Direction = Literal["in", "out"]
 REPLIED, DELIVERED, DROPPED = "replied", "delivered", "dropped"
 """Dispositions: answered; arrived but the answer was lost; lost on the way."""
@@ -21,13 +24,6 @@ class Layer:
     size: int = 0
     more: Mapping[str, Any] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        ends = f" {self.src} > {self.dst}" if self.src or self.dst else ""
-        more = "".join(
-            f" {key} {value}" for key, value in self.more.items() if key in ("vni", "vid", "ttl", "hop_limit")
-        )
-        return f"{self.kind}{ends}{more}"
-
 
 @dataclass(frozen=True)
 class Packet:
@@ -38,27 +34,36 @@ class Packet:
     @property
     def inner(self) -> Layer | None:
         """The innermost IP header: the probe's own."""
-        return next((layer for layer in reversed(self.layers) if layer.kind in ("IPv4", "IPv6")), None)
+        return next((layer for layer in reversed(self.layers) if layer.kind in IP), None)
 
     @property
     def outer(self) -> Layer | None:
         """The outermost IP header."""
-        return next((layer for layer in self.layers if layer.kind in ("IPv4", "IPv6")), None)
+        return self._first(*IP)
 
     @property
     def tunnel(self) -> Layer | None:
         """The encapsulation, if any."""
-        return next((layer for layer in self.layers if layer.kind in ("VXLAN", "IPIP")), None)
+        return self._first(*TUNNELS)
 
     @property
     def ethernet(self) -> Layer | None:
         """The outermost Ethernet header."""
-        return next((layer for layer in self.layers if layer.kind == "Ethernet"), None)
+        return self._first("Ethernet")
+
+    @property
+    def udp(self) -> Layer | None:
+        """The outermost UDP header."""
+        return self._first("UDP")
 
     @property
     def vlan(self) -> int | None:
-        """The 802.1Q tag's VLAN."""
-        return next((layer.more["vid"] for layer in self.layers if layer.kind == "802.1Q"), None)
+        """The outermost 802.1Q tag's VLAN; a tag inside a tunnel is not the frame's."""
+        tag = self._first("802.1Q", *IP)
+        return tag.more["vid"] if tag and tag.kind == "802.1Q" else None
+
+    def _first(self, *kinds: str) -> Layer | None:
+        return next((layer for layer in self.layers if layer.kind in kinds), None)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Sighting:
     time_ns: int
     length: int
     packet: Packet
-    raw: bytes = b""
+    other_host: bool = False
+    """Its destination MAC is not the device's."""
 
     @property
     def place(self) -> str:
@@ -91,9 +97,19 @@ class Hop:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What the probe was sent in: a lab of this plugin and mode, on this kernel."""
+
+    plugin: str
+    mode: str
+    kernel: str
+
+
+@dataclass(frozen=True)
 class Trace:
     """A probe's whole story. Times are microseconds; `reason` and `place` say where and why it died."""
 
+    setting: Setting
     source: str
     target: str
     addresses: tuple[str, str]
@@ -104,7 +120,12 @@ class Trace:
     back: tuple[Hop, ...]
     place: str = ""
     reason: str = ""
+    evidence: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    """What the kernel has otherwise than is wanted in the namespaces concerned, the closest first."""
     rtt_us: float | None = None
+    errors: tuple[Hop, ...] = ()
+    """The way of the ICMP error about the probe or its answer, if there was one."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -113,8 +134,11 @@ class Trace:
         return self.disposition == REPLIED
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`; the names are stable."""
+        """For `--json`; the names are those of trace.schema.json and stay."""
         return {
+            "plugin": self.setting.plugin,
+            "mode": self.setting.mode,
+            "kernel": self.setting.kernel,
             "source": self.source,
             "target": self.target,
             "source_address": self.addresses[0],
@@ -124,14 +148,25 @@ class Trace:
             "disposition": self.disposition,
             "place": self.place,
             "reason": self.reason,
+            "evidence": list(self.evidence),
+            "differences": list(self.differences),
             "rtt_us": self.rtt_us,
-            "forward": [_hop(hop, self.forward) for hop in self.forward],
-            "return": [_hop(hop, self.back) for hop in self.back],
+            "forward": self._hops(self.forward),
+            "return": self._hops(self.back),
+            "icmp_error": self._hops(self.errors),
             "notes": list(self.notes),
         }
 
+    def at_us(self, seen: Sighting) -> float:
+        """Microseconds since the first sighting of the probe."""
+        start = next((hops[0].seen for hops in (self.forward, self.back, self.errors) if hops), seen)
+        return (seen.time_ns - start.time_ns) / 1000
 
-def _hop(hop: Hop, hops: tuple[Hop, ...]) -> dict[str, Any]:
+    def _hops(self, hops: tuple[Hop, ...]) -> list[dict[str, Any]]:
+        return [_hop(hop, self.at_us(hop.seen)) for hop in hops]
+
+
+def _hop(hop: Hop, at_us: float) -> dict[str, Any]:
     seen = hop.seen
     layers = [{"kind": x.kind, "src": x.src, "dst": x.dst, "size": x.size, **dict(x.more)} for x in seen.packet.layers]
     return {
@@ -139,7 +174,7 @@ def _hop(hop: Hop, hops: tuple[Hop, ...]) -> dict[str, Any]:
         "device": seen.device,
         "direction": seen.direction,
         "bytes": seen.length,
-        "at_us": (seen.time_ns - hops[0].seen.time_ns) / 1000,
+        "at_us": at_us,
         "action": hop.action,
         "why": list(hop.why),
         "rule": hop.rule,

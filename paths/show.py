@@ -1,137 +1,126 @@
-"""A trace as a tree for a terminal, and verdicts as a table."""
+"""A trace as a tree for a terminal: a line for each device, and under it why."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
+from paths.model import DELIVERED, IP, REPLIED, TUNNELS, Hop, Packet, Trace
+from paths.paint import Paint, wrapped
 
-from paths.model import DELIVERED, REPLIED, Hop, Sighting, Trace
-from paths.verify import Verdict
-
-WIDTH = 110
+WIDTH = 100
+"""Columns, when nobody says how many there are."""
 ARROWS = {"out": "→", "in": "←"}
-STYLES = {
-    "encapsulated": "magenta",
-    "decapsulated": "magenta",
-    "bridged": "dim",
-    "arrives": "dim",
-    "routed": "cyan",
-    "sent": "cyan",
-}
+ACTIONS = {"encapsulated": "magenta", "decapsulated": "magenta", "tagged": "magenta", "untagged": "magenta"}
+QUIET = ("arrives",)
+COLUMN = 57
+"""Where headers begin on a device's line; narrower screens have them below it."""
+DETAIL = 5
+"""Indentation of what is under a device's line."""
 
 
 def tree(trace: Trace, color: bool = False, width: int = WIDTH) -> str:
-    """The trace for people: numbered hops out and back, what happened and why, and how it ended."""
-    root = Tree(_title(trace), guide_style="dim")
-    if trace.forward:
-        _way(root, "out", trace.forward)
-    if trace.back:
-        _way(root, "back", trace.back)
-    root.add(_end(trace))
-    for note in trace.notes:
-        root.add(Text(f"note: {note}", "yellow"))
-    return _rendered(root, color, width)
+    """The whole story in at most `width` columns (but names and addresses are never broken)."""
+    paint = Paint(color)
+    lines = list(_title(trace, paint))
+    for name, hops in (("out", trace.forward), ("back", trace.back), ("ICMP error", trace.errors)):
+        if hops:
+            lines += ["", *_way(trace, name, hops, paint, width)]
+    lines += ["", *_end(trace, paint, width)]
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def _title(trace: Trace) -> Text:
-    ends = f"{trace.source} ({trace.addresses[0]}) → {trace.target} ({trace.addresses[1]})"
-    return Text.assemble((ends, "bold"), f"   {trace.probe.upper()}, IPv{trace.family}")
+def _title(trace: Trace, paint: Paint) -> Iterator[str]:
+    (source, target), setting = trace.addresses, trace.setting
+    yield f"{paint(f'{trace.source} → {trace.target}', 'bold')}   {trace.probe.upper()}, {source} → {target}"
+    yield paint(f"{setting.plugin} {setting.mode} on the {setting.kernel}", "dim")
 
 
-def _way(root: Tree, name: str, hops: Sequence[Hop]) -> None:
+def _way(trace: Trace, name: str, hops: Sequence[Hop], paint: Paint, width: int) -> Iterator[str]:
+    """One direction."""
     first, last = hops[0].seen, hops[-1].seen
-    most = max(hop.seen.length for hop in hops) - first.length
-    grown = f", {most} bytes of encapsulation" if most > 0 else ""
+    more = max(hop.seen.length for hop in hops) - first.length
+    grown = f", up to {more} bytes of encapsulation" if more > 0 else ""
     took = (last.time_ns - first.time_ns) / 1000
-    branch = root.add(Text.assemble((name, "bold"), f"   {len(hops)} devices, {max(took, 0):.0f} µs{grown}"))
-    netns, before = "", first
-    host = branch
-    for number, hop in enumerate(hops, 1):
-        if hop.seen.netns != netns:
-            netns = hop.seen.netns
-            host = branch.add(Text(netns, "bold blue"))
-        line = host.add(_hop(number, hop, before))
-        for why in hop.why:
-            if hop.action != "arrives":
-                line.add(Text(why, "dim"))
-        before = hop.seen
+    yield paint(name, "bold") + paint(f"   {len(hops)} devices in {took:.0f} µs{grown}", "dim")
+    texts = list(headers(hops))
+    beside = all(COLUMN + len(text) <= width for text in texts)
+    groups = [list(group) for _, group in groupby(range(len(hops)), lambda number: hops[number].seen.netns)]
+    for group in groups:
+        ending = group is groups[-1]
+        yield paint("└─ " if ending else "├─ ", "dim") + paint(hops[group[0]].seen.netns, "bold")
+        guide = paint("   " if ending else "│  ", "dim")
+        for number in group:
+            for line in _hop(trace, hops[number], number + 1, texts[number], paint, width - 3, beside):
+                yield guide + line
 
 
-def _hop(number: int, hop: Hop, before: Sighting) -> Text:
+def _hop(trace: Trace, hop: Hop, number: int, text: str, paint: Paint, width: int, beside: bool) -> Iterator[str]:
+    """The line of one device, and what is known of it below."""
     seen = hop.seen
-    arrow = ARROWS[seen.direction]
-    more = seen.length - before.length
-    grown = f" ({more:+d})" if more else ""
-    style = STYLES.get(hop.action, "")
-    return Text.assemble(
-        (f"{number:2} ", "dim"),
-        f"{arrow} ",
-        (f"{seen.device:<16}", "bold"),
-        (f"{hop.action:<13}", style),
-        f"{seen.length:>5} B{grown:<6} ",
-        (_headers(seen), ""),
-    )
+    at = f"{trace.at_us(seen):.0f} µs"
+    action = paint(f"{hop.action:<12}", ACTIONS.get(hop.action, "dim" if hop.action in QUIET else "cyan"))
+    line = f"{paint(f'{number:2}', 'dim')} {ARROWS[seen.direction]} {paint(f'{seen.device:<15}', 'bold')}"
+    line += f" {seen.length:>5} B {at:>9}  {action}"
+    yield line + (f"  {text}" if beside and text else "")
+    details = [] if hop.action in QUIET and not hop.rule else list(hop.why)
+    if text and not beside:
+        yield from _below(text, paint, width, ())
+    for why in details:
+        yield from _below(why, paint, width, ("dim",))
 
 
-def _headers(seen: Sighting) -> str:
-    """The addresses that count at this place, in short."""
+def _below(text: str, paint: Paint, width: int, styles: Sequence[str]) -> Iterator[str]:
+    for line in wrapped(text, width - DETAIL, 2):
+        yield " " * DETAIL + paint(line, *styles)
+
+
+# -- headers ----------------------------------------------------------------------------------------------
+
+
+def headers(hops: Sequence[Hop]) -> Iterator[str]:
+    """For each hop what its headers say that those of the hop before did not."""
+    before: list[str] = []
+    for hop in hops:
+        now = stack(hop.seen.packet)
+        fresh = [part for part in now if part not in before]
+        yield ", ".join(fresh)
+        before = now
+
+
+def stack(packet: Packet) -> list[str]:
+    """The headers of a packet in words, down to the tunnel if there is one, else to the probe's own."""
     parts = []
-    outer, inner, tunnel = seen.packet.outer, seen.packet.inner, seen.packet.tunnel
-    if seen.packet.vlan is not None:
-        parts.append(f"VLAN {seen.packet.vlan}")
-    if tunnel is not None and outer is not None:
-        vni = f" {tunnel.more['vni']}" if "vni" in tunnel.more else ""
-        parts.append(f"{outer.src} > {outer.dst} {tunnel.kind}{vni} [")
-    if inner is not None:
-        ttl = inner.more.get("ttl", inner.more.get("hop_limit"))
-        parts.append(f"{inner.src} > {inner.dst} ttl {ttl}")
-    text = " ".join(parts).replace("[ ", "[")
-    return text + ("]" if tunnel is not None else "")
+    for layer in packet.layers:
+        if layer.kind == "802.1Q":
+            parts.append(f"VLAN {layer.more['vid']}")
+        elif layer.kind in IP:
+            limit = "TTL" if layer.kind == "IPv4" else "hop limit"
+            parts += [f"{layer.src} > {layer.dst}", f"{limit} {layer.more.get('ttl', layer.more.get('hop_limit'))}"]
+            if "fragment" in layer.more:
+                parts.append("fragment")
+        elif layer.kind == "UDP" and packet.tunnel is not None:
+            parts.append(f"UDP {layer.dst}")
+        elif layer.kind in TUNNELS:
+            parts.append(f"{layer.kind} {layer.more['vni']}" if "vni" in layer.more else layer.kind)
+            return parts
+    return parts
 
 
-def _end(trace: Trace) -> Text:
+# -- the end ----------------------------------------------------------------------------------------------
+
+
+def _end(trace: Trace, paint: Paint, width: int) -> Iterator[str]:
     if trace.disposition == REPLIED:
-        return Text(f"✔ answered in {trace.rtt_us or 0:.0f} µs", "bold green")
-    word = "arrived, not answered" if trace.disposition == DELIVERED else "dropped"
-    return Text.assemble((f"✘ {word} ", "bold red"), f"at {trace.place}: {trace.reason}")
-
-
-def verdicts(found: Sequence[Verdict], color: bool = False, width: int = WIDTH) -> str:
-    """One line a path; below, the first divergence of each that differs."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "pair", "IP", "way", "kind", "stages"):
-        table.add_column(name)
-    for one in found:
-        mark = Text("✔", "green") if one.agrees else Text("✘", "bold red")
-        table.add_row(mark, f"{one.source} → {one.target}", str(one.family), one.way, one.kind, str(len(one.stages)))
-    parts = [_rendered(table, color, width)]
-    for one in found:
-        if not one.agrees:
-            parts.append(_rendered(_divergence(one), color, width))
-    good = sum(one.agrees for one in found)
-    parts.append(f"{good} of {len(found)} paths are as documented")
-    return "\n".join(parts)
-
-
-def _divergence(one: Verdict) -> Tree:
-    title = f"{one.source} → {one.target}, IPv{one.family}, {one.way} ({one.kind})"
-    root = Tree(Text(title, "bold"), guide_style="dim")
-    root.add(Text.assemble(("expected  ", "dim"), one.expected))
-    root.add(Text.assemble(("observed  ", "dim"), one.observed))
-    if one.trace.reason:
-        root.add(Text.assemble(("why       ", "dim"), f"{one.trace.place}: {one.trace.reason}"))
-    return root
-
-
-def _rendered(thing: Table | Tree, color: bool, width: int) -> str:
-    out = io.StringIO()
-    console = Console(
-        file=out, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
-    )
-    console.print(thing)
-    return out.getvalue().rstrip("\n")
+        yield paint(f"✔ answered in {trace.rtt_us or 0:.0f} µs", "bold", "green")
+    else:
+        word = "arrived, but not answered:" if trace.disposition == DELIVERED else "dropped at"
+        yield paint(f"✘ {word} {trace.place}", "bold", "red")
+        for line in (trace.reason, *trace.evidence):
+            yield from ("  " + part for part in wrapped(line, width - 2, 2))
+        if trace.differences:
+            yield paint("  not as wanted:", "bold")
+        for line in trace.differences:
+            yield from ("    " + part for part in wrapped(line, width - 4, 2))
+    for note in trace.notes:
+        yield from wrapped(f"note: {note}", width, 2)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_interface
-from pathlib import Path
 
 from kernel.errors import BadInput
 from kernel.state import State
 from paths.capture import Capture, Frame
+from paths.case import Case
 from paths.decode import decode
 from paths.diagnose import diagnose
 from paths.explain import Explainer
 from paths.lab import Lab
-from paths.model import DELIVERED, DROPPED, REPLIED, Sighting, Trace
-from paths.probe import PROBES, SIZE, Probe
+from paths.model import DELIVERED, DROPPED, REPLIED, Setting, Sighting, Trace
+from paths.probe import SIZE, Part, Probe
+from paths.probes import PROBES
+from paths.wires import Chain, Wires, chain, stray
 
 SETTLE_S = 0.05
-"""How long after the answer frames that are still on their way to a capture are collected, seconds."""
+"""How long after a time-out frames that are still on their way to a capture are collected, seconds."""
+SOLICITATION = 135
+"""ICMPv6 type (RFC 4861)."""
+
+
+@dataclass
+class Seen:
+    """What the captures hold of a probe, in the order of time."""
+
+    parts: dict[Part, list[Sighting]] = field(default_factory=lambda: {"probe": [], "answer": [], "error": []})
+    asked: list[Sighting] = field(default_factory=list)
+    """ARP requests and IPv6 neighbour solicitations."""
 
 
 def trace(
@@ -31,31 +45,32 @@ def trace(
     family: int = 4,
     size: int = SIZE,
     timeout_s: float = 2.0,
-    pcap_folder: str | None = None,
+    captured: list[Frame] | None = None,
 ) -> Trace:
     """One probe of `size` payload bytes from `source` to `target` (a name in the lab, or an address).
 
-    Raises BadInput for names, families and sizes that cannot be. With `pcap_folder` one pcapng a device is left there.
+    Raises BadInput for names, families and sizes that cannot be. `captured` gets every
+    frame that was on any device meanwhile.
     """
     owner, addresses = _ends(lab, source, target, family)
     one = PROBES[probe](addresses, size)
     try:
         one.open(lab.namespaces, source, owner)
         with Capture(lab.namespaces, lab.state.names) as capture:
-            answered, took = _exchange(one, capture, timeout_s)
-            frames = capture.frames
+            rtt_us = _exchange(one, capture, timeout_s)
+            frames, lost = capture.frames, capture.lost()
     finally:
         one.close()
-    if pcap_folder:
-        from paths.pcap import write
+    if captured is not None:
+        captured += frames
+    with Explainer(lab.namespaces, Wires(lab.state)) as explainer:
+        told = _told(lab, explainer, one, (source, target, owner), sightings(frames, one), rtt_us)
+    return replace(told, notes=(*told.notes, *(f"{n} frames of {name} were not captured" for name, n in lost.items())))
 
-        write(Path(pcap_folder), frames)
-    forward, back = sightings(frames, one)
-    return _told(lab, one, (source, target, owner), (forward, back), took if answered else None)
 
-
-def _exchange(one: Probe, capture: Capture, timeout_s: float) -> tuple[bool, float]:
-    """Sends and waits; returns whether the answer came, and after how many microseconds."""
+def _exchange(one: Probe, capture: Capture, timeout_s: float) -> float | None:
+    """Sends and waits; returns after how many microseconds the answer came, if it did."""
+    capture.drain()
     start = time.monotonic()
     one.send()
     answered = False
@@ -65,10 +80,13 @@ def _exchange(one: Probe, capture: Capture, timeout_s: float) -> tuple[bool, flo
         while not answered and not one.error and (left := start + timeout_s - time.monotonic()) > 0:
             answered = any([one.ready(fd) for fd in capture.wait(left)]) and not one.error
     took = (time.monotonic() - start) * 1e6
-    while capture.wait(SETTLE_S if not answered else 0.0):
-        break
+    if not answered:
+        capture.wait(SETTLE_S)
     capture.drain()
-    return answered, took
+    return took if answered else None
+
+
+# -- the two ends -----------------------------------------------------------------------------------------
 
 
 def _ends(lab: Lab, source: str, target: str, family: int) -> tuple[str | None, tuple[str, str]]:
@@ -76,8 +94,8 @@ def _ends(lab: Lab, source: str, target: str, family: int) -> tuple[str | None, 
     known = addresses_of(lab.state)
     if source not in known:
         raise BadInput(f"the lab has no {source!r} to send from", where="trace", remedy=f"one of: {', '.join(known)}")
-    mine = _of_family(known[source], source, family)
     if target in known:
+        mine = _of_family(known[source], source, family)
         return target, (mine, _of_family(known[target], target, family))
     try:
         text = str(ip_address(target))
@@ -106,48 +124,97 @@ def addresses_of(state: State) -> dict[str, list[str]]:
     return found
 
 
-def sightings(frames: Iterable[Frame], one: Probe) -> tuple[list[Sighting], list[Sighting]]:
-    """The probe's and its answer's sightings, each in the order of time."""
-    ways: dict[bool, list[Sighting]] = {True: [], False: []}
+# -- from frames to a story -------------------------------------------------------------------------------
+
+
+def sightings(frames: Iterable[Frame], one: Probe) -> Seen:
+    """What the frames hold of the probe, its answer, errors about them and questions for MAC addresses."""
+    seen = Seen()
     for frame in sorted(frames, key=lambda frame: frame.time_ns):
-        packet = decode(frame.raw, frame.vid)
-        mine = one.ours(packet, frame.raw)
-        if mine is not None and frame.device != "lo":
-            direction = "out" if frame.outgoing else "in"
-            length = len(frame.raw) + (4 if frame.vid is not None else 0)
-            seen = Sighting(frame.netns, frame.device, direction, frame.time_ns, length, packet, frame.raw)  # type: ignore[arg-type]
-            ways[mine].append(seen)
-    return ways[True], ways[False]
+        packet = decode(frame.raw)
+        sighting = Sighting(
+            frame.netns,
+            frame.device,
+            "out" if frame.outgoing else "in",
+            frame.time_ns,
+            len(frame.raw),
+            packet,
+            frame.other_host,
+        )
+        last = packet.layers[-1] if packet.layers else None
+        if part := one.ours(packet, frame.raw):
+            seen.parts[part].append(sighting)
+        elif last and (last.more.get("op") == "request" or last.more.get("type") == SOLICITATION):
+            seen.asked.append(sighting)
+    return seen
 
 
 def _told(
     lab: Lab,
+    explainer: Explainer,
     one: Probe,
     ends: tuple[str, str, str | None],
-    ways: tuple[list[Sighting], list[Sighting]],
+    seen: Seen,
     rtt_us: float | None,
 ) -> Trace:
     source, target, owner = ends
-    explainer = Explainer(lab)
-    forward, back = (tuple(explainer.hops(way)) for way in ways)
-    name = next(name for name, kind in PROBES.items() if isinstance(one, kind))
-    told = Trace(
-        source, target, (one.source, one.target), name, 6 if one.six else 4, REPLIED, forward, back, rtt_us=rtt_us
-    )
+    wires = explainer.wires
+    ways: dict[Part, Chain] = {
+        "probe": chain(_wired(seen.parts["probe"], source, owner), wires, owner),
+        "answer": chain(_wired(seen.parts["answer"], source, owner), wires, source),
+        "error": chain(_wired(seen.parts["error"], source, owner), wires, source),
+    }
+    hops = {part: tuple(explainer.hops(way.path)) for part, way in ways.items()}
+    inner = ways["probe"].path[0].packet.inner if ways["probe"].path else None
+    addresses = (inner.src if inner else one.source, one.target)
+    setting = Setting(lab.plugin, lab.mode, kernel())
+    family = 6 if one.six else 4
+    parts = hops["probe"], hops["answer"]
+    told = Trace(setting, source, target, addresses, one.kind, family, REPLIED, *parts, rtt_us=rtt_us)
+    told = replace(told, notes=(*_asymmetry(told), *_flooded(ways["probe"], wires)))
     if rtt_us is not None:
-        return replace(told, notes=tuple(_asymmetry(told)))
-    arrived = bool(forward) and forward[-1].seen.netns == owner and forward[-1].seen.direction == "in"
-    place, reason = diagnose(lab, explainer, one, source, owner, forward, back)
-    return replace(told, disposition=DELIVERED if arrived else DROPPED, place=place, reason=reason)
+        return told
+    last = told.forward[-1].seen if told.forward else None
+    arrived = last is not None and last.netns == owner and last.direction == "in"
+    case = Case(lab, explainer, one, source, owner, told.forward, told.back, seen.asked)
+    found = diagnose(case, hops["error"])
+    ended = DELIVERED if arrived else DROPPED
+    return replace(
+        told,
+        disposition=ended,
+        place=found.place,
+        reason=found.reason,
+        evidence=found.evidence,
+        differences=found.differences,
+        errors=hops["error"],
+    )
 
 
-def _asymmetry(told: Trace) -> Iterable[str]:
+def kernel() -> str:
+    """Which kernel this is: the place where the lab runs, and the release."""
+    place = os.environ.get("PODPATH_KERNEL", "")
+    return f"{place} kernel, Linux {os.uname().release}".strip()
+
+
+def _wired(seen: Sequence[Sighting], source: str, owner: str | None) -> list[Sighting]:
+    """Without loopback devices, unless that is all there is: a probe to oneself."""
+    return [one for one in seen if one.device != "lo" or source == owner]
+
+
+def _asymmetry(told: Trace) -> Iterator[str]:
     """The answer's way, when it is not the probe's backwards."""
     there = [hop.seen.place for hop in told.forward]
     again = [hop.seen.place for hop in reversed(told.back)]
-    if there != again:
+    if told.rtt_us is not None and there != again:
         only_there = [place for place in there if place not in again]
         only_back = [place for place in again if place not in there]
         parts = [f"only out: {', '.join(only_there)}"] if only_there else []
         parts += [f"only back: {', '.join(only_back)}"] if only_back else []
         yield "the way back differs: " + ("; ".join(parts) or "another order of the same devices")
+
+
+def _flooded(way: Chain, wires: Wires) -> Iterator[str]:
+    """Who else got a copy."""
+    others = dict.fromkeys(one.netns for one in way.copies if stray(one, wires))
+    if others:
+        yield f"a copy also went to {', '.join(others)}: a switch or tunnel did not know the MAC and flooded it"

@@ -1,0 +1,75 @@
+"""What a namespace's kernel has otherwise than the wanted state says: usually the cause of a broken path itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from kernel import export
+from kernel.diff import change, ends, fits
+from kernel.state import Link, Netns, Veth
+from paths.lab import Lab
+
+
+def differences(lab: Lab, names: Iterable[str]) -> tuple[str, ...]:
+    """One line for each difference, in `ip` words, in the order of `names`."""
+    wanted = ends(lab.state)
+    return tuple(f"{name}: {line}" for name in names for line in _of(lab, name, wanted.get(name, {})))
+
+
+def _of(lab: Lab, name: str, wanted_links: dict[str, Link]) -> Iterator[str]:
+    actual = lab.engine.read(name)
+    there = {link.name: link for link in actual.links}
+    for device, link in wanted_links.items():
+        yield from _link(link, there.get(device))
+    wanted = lab.state[name]
+    gone = {device for device in wanted_links if device not in there}
+    lacking = change(wanted, Netns(name), actual).add
+    yield from (f"lacks `{line}`" for line in export.lines(_comparable(lacking, gone), links=False))
+    yield from (f"has `{line}`, which is not wanted" for line in _surplus(wanted, actual))
+
+
+def _link(wanted: Link, there: Link | None) -> Iterator[str]:
+    """One device against its wanted self."""
+    if there is None:
+        yield f"has no device {wanted.name}"
+        return
+    if not (isinstance(wanted, Veth) or fits(wanted, there)):
+        yield f"{wanted.name} is another device than is wanted"
+    if wanted.up and not there.up:
+        yield f"{wanted.name} is down"
+    for what in ("mtu", "mac", "master"):
+        value, now = getattr(wanted, what), getattr(there, what)
+        if value not in (None, now):
+            yield f"{wanted.name} has {what.upper() if what != 'master' else what} {now}, not {value}"
+
+
+def _comparable(ns: Netns, without: set[str]) -> Netns:
+    """Those parts that the kernel was read for, but for what went away with its device."""
+    kept = {
+        part: tuple(item for item in getattr(ns, part) if getattr(item, "dev", None) not in without)
+        for part in ("port_vlans", "addresses", "routes", "rules", "neighbours", "fdb")
+    }
+    return Netns(ns.name, sysctls=ns.sysctls, **kept)
+
+
+def _surplus(wanted: Netns, actual: Netns) -> Iterator[str]:
+    """What somebody added. Routing daemons' routes and what the kernel learns by itself were not read."""
+    known = replace(wanted, links=())
+    more = change(replace(actual, links=(), sysctls=()), Netns(wanted.name), known).add
+    own = {link.name for link in actual.links if link.master is None}
+    added = Netns(
+        wanted.name,
+        port_vlans=tuple(item for item in more.port_vlans if item.dev not in own),
+        routes=tuple(item for item in more.routes if not _same_route(item, wanted)),
+        rules=more.rules,
+        neighbours=more.neighbours,
+        fdb=more.fdb,
+    )
+    yield from export.lines(added, links=False)
+
+
+def _same_route(item: object, wanted: Netns) -> bool:
+    """The kernel fills in what a stated route leaves open; `lacks` has told about it then."""
+    key = getattr(item, "dst", None), getattr(item, "table", None)
+    return any((route.dst, route.table) == key for route in wanted.routes)

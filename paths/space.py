@@ -1,0 +1,154 @@
+"""What one namespace's kernel answers: route look-ups, neighbours, forwarding entries, counters of its devices."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from kernel import wire
+from kernel.namespaces import Namespaces
+from kernel.read import Reader, parsed
+from kernel.state import Netns
+from paths.fib import Lookup, matches, rules
+
+LOOKUP_TABLE, FIB_MATCH = 0x1000, 0x2000
+"""RTM_F_LOOKUP_TABLE and RTM_F_FIB_MATCH (linux/rtnetlink.h): the table and the entry that matched."""
+STATES = {
+    1: "INCOMPLETE",
+    2: "REACHABLE",
+    4: "STALE",
+    8: "DELAY",
+    16: "PROBE",
+    32: "FAILED",
+    64: "NOARP",
+    128: "PERMANENT",
+}
+"""Of a neighbour entry (linux/neighbour.h)."""
+TYPES = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
+"""Of a route (linux/rtnetlink.h)."""
+
+
+@dataclass(frozen=True)
+class Neigh:
+    """A neighbour entry of any state."""
+
+    dev: str
+    address: str
+    mac: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A forwarding entry: of a VXLAN device (`dst` is the tunnel's end) or of a bridge's port (in VLAN `vid`)."""
+
+    dev: str
+    mac: str
+    dst: str = ""
+    vid: int | None = None
+
+
+class Space:
+    """One namespace; its links, rules and the like are read once, the rest when asked. Close it after use."""
+
+    def __init__(self, namespaces: Namespaces, name: str) -> None:
+        self.name = name
+        with namespaces.inside(name):
+            self._rtnl = wire.Rtnl()
+        self._reader = Reader(name, self._rtnl)
+        self.index = {device: index for index, device in self._reader.names.items()}
+        self.now: Netns = self._reader.netns(daemons=True)
+        self.links = {link.name: link for link in self.now.links}
+
+    def close(self) -> None:
+        self._rtnl.close()
+
+    def lookup(self, dst: str, src: str | None, iif: str | None, mark: int = 0) -> Lookup:
+        """ip route get DST from SRC iif IIF mark MARK, with the entry and the rule that matched."""
+        family, bits = wire.family_of(dst), 128 if ":" in dst else 32
+        known = bool(src and iif)
+        flags = LOOKUP_TABLE | FIB_MATCH
+        body = struct.pack("=BBBBBBBBI", family, bits, bits if known else 0, 0, 0, 0, 0, 0, flags)
+        body += wire.attr(1, wire.packed(dst))
+        if src and known:
+            body += wire.attr(2, wire.packed(src))
+        if iif and iif in self.index:
+            body += wire.u32(3, self.index[iif])
+        if mark:
+            body += wire.u32(16, mark)
+        try:
+            answer = next(parsed(self._rtnl.dump(wire.GETROUTE, body, flags=0)))
+        except OSError as problem:
+            return Lookup(mark=mark, error=problem.strerror or "refused")
+        return self._answer(answer, src, mark)
+
+    def _answer(self, item: Any, src: str | None, mark: int) -> Lookup:
+        table = item.get_attr("RTA_TABLE") or item["table"]
+        six = item["family"] == socket.AF_INET6
+        dst = f"{item.get_attr('RTA_DST') or ('::' if six else '0.0.0.0')}/{item['dst_len']}"
+        kind = TYPES.get(item["type"], str(item["type"]))
+        dev = self._reader.names.get(item.get_attr("RTA_OIF") or 0)
+        via = item.get_attr("RTA_GATEWAY")
+        return Lookup(table, kind, dst, via, dev, self._rule(table, six, src, mark), mark)
+
+    def _rule(self, table: int, six: bool, src: str | None, mark: int) -> int | None:
+        """The first rule that leads a packet of this source and mark into `table`."""
+        family: Any = 6 if six else 4
+        fitting = (rule for rule in rules(self.now, family) if rule.table == table and matches(rule, src, mark))
+        return next((rule.priority for rule in fitting), None)
+
+    def marks(self) -> list[int]:
+        """The firewall marks that rules ask for, 0 first."""
+        return [0, *sorted({rule.fwmark for rule in self.now.rules if rule.fwmark})]
+
+    def neighbours(self) -> list[Neigh]:
+        """Every neighbour entry that is there now, and has an address."""
+        found = []
+        for item in parsed(self._rtnl.dump(wire.GETNEIGH, _ndmsg(0))):
+            address = item.get_attr("NDA_DST")
+            if item["family"] in (socket.AF_INET, socket.AF_INET6) and address:
+                mac = item.get_attr("NDA_LLADDR") or ""
+                state = STATES.get(item["state"], str(item["state"]))
+                found.append(Neigh(self._device(item), str(ip_address(address)), mac, state))
+        return found
+
+    def neighbour(self, dev: str | None, address: str) -> Neigh | None:
+        """The entry for `address` on `dev` that can be used now: it has a MAC."""
+        usable = (n for n in self.neighbours() if n.mac and n.state not in ("FAILED", "INCOMPLETE"))
+        wanted = str(ip_address(address))
+        return next((n for n in usable if n.dev == dev and n.address == wanted), None)
+
+    def fdb(self, device: str) -> list[Entry]:
+        """The entries of a VXLAN device or of a bridge's ports, learned ones too; `device` is that VXLAN or bridge."""
+        return [entry for entry in self._entries() if device in (entry.dev, self._master(entry.dev))]
+
+    def _entries(self) -> Iterator[Entry]:
+        for item in parsed(self._rtnl.dump(wire.GETNEIGH, _ndmsg(socket.AF_BRIDGE))):
+            dst = item.get_attr("NDA_DST")
+            mac = item.get_attr("NDA_LLADDR") or ""
+            yield Entry(self._device(item), mac, str(ip_address(dst)) if dst else "", item.get_attr("NDA_VLAN"))
+
+    def _device(self, item: Any) -> str:
+        return self._reader.names.get(item["ifindex"], "")
+
+    def _master(self, device: str) -> str | None:
+        link = self.links.get(device)
+        return link.master if link else None
+
+    def drops(self) -> dict[str, int]:
+        """Packets that each device refused or lost, by "DEVICE COUNTER" as `ip -s link` names them."""
+        found = {}
+        for link in parsed(self._rtnl.dump(wire.GETLINK, wire.ifinfo(0, None))):
+            stats = link.get_attr("IFLA_STATS64") or {}
+            for name in ("rx_dropped", "tx_dropped", "rx_errors", "tx_errors", "tx_carrier_errors"):
+                found[f"{link.get_attr('IFLA_IFNAME')} {name}"] = int(stats.get(name, 0))
+        return found
+
+
+def _ndmsg(family: int) -> bytes:
+    """struct ndmsg, for a dump."""
+    return struct.pack("=BxHiHBB", family, 0, 0, 0, 0, 0)
