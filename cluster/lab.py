@@ -19,7 +19,7 @@ from cluster.plan import cluster_of
 from kernel import carrier
 from kernel.diff import ends
 from kernel.engine import Engine, Report
-from kernel.errors import BadInput, MissingFeature
+from kernel.errors import BadInput, MissingFeature, meant
 from kernel.namespaces import Namespaces
 from kernel.resolver import Resolvers
 from kernel.state import State, Veth, merge
@@ -204,11 +204,7 @@ class Lab:
     def must_have(self, name: str) -> None:
         """Raises BadInput unless `name` is a node, switch, pod or other member of this lab."""
         if name not in self.state.names:
-            import difflib
-
-            close = difflib.get_close_matches(name, self.state.names, 1)
-            remedy = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(sorted(self.state.names))}"
-            raise BadInput(f"the lab has no {name!r}", remedy=remedy)
+            raise BadInput(f"the lab has no {name!r}", remedy=meant(name, sorted(self.state.names)))
 
     def after_fork(self) -> None:
         """In a child: leaves the parent's sockets alone."""

@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from cluster.client import call, session
 from console import start
+from console.screen import print_json, say, shape
 from kernel import places
 from kernel.errors import BadInput
-
-
-def say(text: str) -> None:
-    """One line of progress, on standard error."""
-    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def up(arguments: argparse.Namespace) -> int:
     """A new lab, or the running one changed; then the prompt, unless it stays in the background."""
     chosen = start.choice(arguments)
-    name = arguments.name or chosen.spec.name
+    folder = places.run_folder(arguments.name or chosen.spec.name)
+    running = folder.name in places.running()
     if arguments.dry_run:
-        return _dry_run(arguments, chosen, name)
-    if name in places.running():
-        return _change(arguments, chosen, places.run_folder(name))
-    return _new(arguments, chosen, name)
+        return _dry_run(arguments, chosen, folder, running)
+    if running:
+        return _change(arguments, chosen, folder)
+    return _new(arguments, chosen, folder.name)
 
 
 def _new(arguments: argparse.Namespace, chosen: start.Choice, name: str) -> int:
-    kernel, why = start.choose_kernel(arguments.kernel, chosen)
+    kernel, why = start.choose_kernel(arguments.kernel, chosen, prompt=not arguments.detach)
+    start.plan_for(chosen, kernel)  # what is wrong with it is told before anything is built
     say(f"lab {name!r} on the {kernel} kernel: {why}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     lab = start.start(chosen, kernel, name, arguments.detach, say)
     _show(arguments, lab.summary)
     if arguments.detach:
@@ -52,12 +49,12 @@ def _change(arguments: argparse.Namespace, chosen: start.Choice, folder: Path) -
         raise BadInput(what, where="--kernel", remedy="take it down first, or give another --name")
     summary = call(folder, chosen.request("up"), say)
     _show(arguments, summary | {"kernel": kernel, "lab": folder.name})
-    return 0 if arguments.detach or not sys.stdin.isatty() else session(folder, {"request": "prompt"})
+    return 0 if arguments.detach else session(folder, {"request": "prompt"})
 
 
 def _show(arguments: argparse.Namespace, summary: dict[str, Any]) -> None:
     if arguments.json:
-        print(json.dumps(summary, indent=2), flush=True)
+        print_json(summary)
         return
     routed = f", BGP converged in {summary['converged_s']:.2f} s" if summary["converged_s"] is not None else ""
     changed = f"{summary['made']} made, {summary['removed']} removed"
@@ -66,23 +63,30 @@ def _show(arguments: argparse.Namespace, summary: dict[str, Any]) -> None:
         say(f"note: {note}")
 
 
-def _dry_run(arguments: argparse.Namespace, chosen: start.Choice, name: str) -> int:
+def _dry_run(arguments: argparse.Namespace, chosen: start.Choice, folder: Path, running: bool) -> int:
     """The difference to the running lab, or everything when there is none."""
-    if name in places.running():
-        steps = call(places.run_folder(name), chosen.request("plan"))
-        print("\n".join(steps) if steps else "nothing to do")
-        return 0
-    from console.look import export_text
+    if running:
+        steps = call(folder, chosen.request("plan"))
+    else:
+        from console.look import export_text
 
-    print(export_text(arguments, "ip"), end="")
+        steps = export_text(arguments, "ip").splitlines()
+    if arguments.json:
+        print_json({"lab": folder.name, "running": running, "steps": steps})
+    else:
+        print("\n".join(steps) if steps else "nothing to do")
     return 0
 
 
 def down(arguments: argparse.Namespace) -> int:
     """Ends a lab."""
     folder = start.running_folder(arguments.name)
+    began = time.monotonic()
     start.end(folder)
-    say(f"lab {folder.name!r} is down")
+    if arguments.json:
+        print_json({"lab": folder.name, "seconds": time.monotonic() - began})
+    else:
+        say(f"lab {folder.name!r} is down")
     return 0
 
 
@@ -96,6 +100,9 @@ def execute(arguments: argparse.Namespace) -> int:
     argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
     if not argv:
         raise BadInput("no command to run", where="exec", remedy="write it after --, such as: exec pod1 -- ip addr")
+    if argv is arguments.argv and argv[0].startswith("-"):
+        remedy = f"options come before {arguments.netns}; the command after --"
+        raise BadInput(f"{argv[0]!r} is no command", where="exec", remedy=remedy)
     folder = start.running_folder(arguments.name)
     return session(folder, {"request": "exec", "netns": arguments.netns, "argv": argv})
 
@@ -105,18 +112,22 @@ def demo(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     chosen = start.choice(arguments)
     kernel, why = start.choose_kernel(arguments.kernel, chosen)
+    start.plan_for(chosen, kernel)
     say(f"bringing up {chosen.plugin} {chosen.mode} on the {kernel} kernel: {why}")
     lab = start.start(chosen, kernel, f"demo-{places.unique()}", False, say)
     try:
-        verified = call(lab.folder, {"request": "verify"} | start.screen(), say)
-        print(verified["text"])
+        verified = call(lab.folder, {"request": "verify"} | shape(), say)
         first, last = chosen.far_pods()
-        request: dict[str, Any] = {"request": "trace", "source": first, "target": last, "options": {}, "pcap": False}
-        print(call(lab.folder, request | start.screen())["text"])
+        request = {"request": "trace", "source": first, "target": last, "options": {}, "pcap": False}
+        traced = call(lab.folder, request | shape())
     finally:
         lab.down()
+    if arguments.json:
+        print_json({"up": lab.summary, "verify": verified["verdicts"], "trace": traced["trace"]})
+    else:
+        print(verified["text"], traced["text"], sep="\n\n")
     say(f"{time.monotonic() - began:.1f} s in all. Now try: {_hint()}")
-    return 0 if verified["agree"] else 1
+    return 0 if verified["agree"] and traced["delivered"] else 1
 
 
 def _hint() -> str:

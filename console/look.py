@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import os
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 from cluster.client import call
 from console import start
+from console.screen import print_json, say, shape
 from kernel.errors import BadInput
 
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
+PICTURE_WIDTH = 110
+"""Columns of the screen that `--svg` draws."""
 
 
 def inspect(arguments: argparse.Namespace) -> int:
     """The lab as a whole, or one namespace of it."""
     found = call(start.running_folder(arguments.name), {"request": "inspect", "netns": arguments.netns})
     if arguments.json:
-        _print_json(found)
+        print_json(found)
     else:
         from console import views
 
@@ -35,16 +35,24 @@ def trace(arguments: argparse.Namespace) -> int:
     options: dict[str, Any] = {"probe": arguments.probe, "family": arguments.family, "timeout_s": arguments.timeout}
     if arguments.size is not None:
         options["size"] = arguments.size
-    if arguments.timeout <= 0:
-        raise BadInput("the time to wait must be above 0 seconds", where="--timeout")
     folder = start.running_folder(arguments.name)
+    captures = _writable(Path(arguments.pcap), "--pcap") if arguments.pcap else None
+    picture = Path(arguments.svg) if arguments.svg else None
+    if picture:
+        _writable(picture.parent, "--svg")
     request = {"request": "trace", "source": arguments.source, "target": arguments.target, "options": options}
-    seen = call(folder, request | {"pcap": arguments.pcap is not None} | start.screen())
-    if arguments.pcap is not None:
-        _write(Path(arguments.pcap), seen["captures"])
+    looks = {"color": True, "width": PICTURE_WIDTH} if picture else shape()
+    seen = call(folder, request | looks | {"pcap": captures is not None})
+    if captures:
+        _write(captures, seen["captures"])
+    if picture:
+        from console.picture import save
+
+        save(picture, seen["text"], f"run_topology.py trace {arguments.source} {arguments.target}", PICTURE_WIDTH)
+        say(f"picture: {picture}")
     if arguments.json:
-        _print_json(seen["trace"])
-    else:
+        print_json(seen["trace"])
+    elif not picture:
         print(seen["text"])
     return 0 if seen["delivered"] else 1
 
@@ -52,21 +60,29 @@ def trace(arguments: argparse.Namespace) -> int:
 def _write(folder: Path, captures: dict[str, str]) -> None:
     """One pcapng a device. Raises BadInput."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, data in captures.items():
             (folder / name).write_bytes(b64decode(data))
     except OSError as problem:
-        what = f"captures cannot be written: {problem.strerror}"
-        raise BadInput(what, where=f"--pcap {folder}", remedy="give a folder that can be made or written to") from None
-    print(f"  {len(captures)} captures in {folder}", file=sys.stderr)
+        raise BadInput(f"captures cannot be written: {problem.strerror}", where=f"--pcap {folder}") from None
+    say(f"{len(captures)} captures in {folder}")
+
+
+def _writable(folder: Path, option: str) -> Path:
+    """`folder`, made if need be. Raises BadInput before any packet is sent."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise BadInput(f"the folder {folder} cannot be made: {problem.strerror}", where=option) from None
+    if not os.access(folder, os.W_OK):
+        raise BadInput(f"the folder {folder} cannot be written to", where=option, remedy="give another place")
+    return folder
 
 
 def verify(arguments: argparse.Namespace) -> int:
     """Documented against observed; status 1 when they differ."""
-    folder = start.running_folder(arguments.name)
-    found = call(folder, {"request": "verify"} | start.screen(), lambda text: print(f"  {text}", file=sys.stderr))
+    found = call(start.running_folder(arguments.name), {"request": "verify"} | shape(), say)
     if arguments.json:
-        _print_json(found["verdicts"])
+        print_json(found["verdicts"])
     else:
         print(found["text"])
     return 0 if found["agree"] else 1
@@ -79,10 +95,8 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def export_text(arguments: argparse.Namespace, form: str) -> str:
-    """What `up` with the same arguments would make, as `ip` words, frr.conf or JSON."""
+    """What `up` with the same arguments would make, as `ip` words, frr.conf or JSON; or the topology itself."""
     from bgp.render import frr_conf
-    from cluster.lab import plan
-    from kernel import places
     from kernel.export import as_ip
 
     if form == "schema":
@@ -90,8 +104,10 @@ def export_text(arguments: argparse.Namespace, form: str) -> str:
 
         return json.dumps(schema(), indent=2) + "\n"
     chosen = start.choice(arguments)
+    if form == "yaml":
+        return chosen.source.read_text()
     kernel, _ = start.choose_kernel(arguments.kernel, chosen)
-    planned = plan(chosen.spec, chosen.plugin, chosen.mode, places.features_of(kernel))
+    planned = start.plan_for(chosen, kernel)
     if form == "json":
         from console.facts import plain
 
@@ -112,7 +128,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     modes = [(key, mode(*key.split("-", 1))) for key in MODES]
     report = examine([(key, one.needs | preset(one.preset).needs) for key, one in modes], deep=arguments.deep)
     if arguments.json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     else:
         from console import views
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bench.pods import RAW, LabFactory, split
 from cluster.lab import Lab, features, plan
-from console.lifecycle import say
+from console.screen import say
 from kernel import places
+from kernel.errors import BadInput
 from plugins.registry import mode as find
 from topologies.spec import preset
 
@@ -31,7 +32,10 @@ def bench(arguments: argparse.Namespace) -> int:
 
 def _needs(modes: Sequence[str]) -> frozenset[str]:
     """Kernel features that all of `modes` need together with their topologies: they are compared on one kernel."""
-    found = [find(*split(mode)) for mode in modes if mode != RAW]
+    try:
+        found = [find(*split(mode)) for mode in modes if mode != RAW]
+    except BadInput as problem:
+        raise BadInput(problem.what, where="--modes", remedy=problem.remedy) from None
     return frozenset({"veth", "bridge", "iperf3"}).union(*(one.needs | preset(one.preset).needs for one in found))
 
 

@@ -71,7 +71,7 @@ def _ask(request: str, **fields: Any) -> Any:
 
 def verbs() -> dict[str, Verb]:
     """trace, verify and inspect as on the command line, without leaving the prompt."""
-    from console.parser import build
+    from console.commands import build
     from topologies.cli import Verb
 
     commands: Any = next(action for action in build()._actions if action.dest == "command").choices

@@ -9,13 +9,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.client import CONTROL, call
 from kernel import places
-from kernel.errors import BadInput, LabBusy
+from kernel.errors import BadInput, LabBusy, meant
 from kernel.places import Process
 from topologies.spec import LabSpec
+
+if TYPE_CHECKING:
+    from cluster.lab import Plan
+    from plugins.contract import Mode
 
 PROGRAM = places.HOME / "run_topology.py"
 DEFAULT_MODE = "hybridnet-vxlan"
@@ -25,11 +29,12 @@ DOWN_S = 10.0
 
 @dataclass(frozen=True)
 class Choice:
-    """What lab is asked for."""
+    """What lab is asked for; `source` is the topology's file."""
 
     spec: LabSpec
     plugin: str
     mode: str
+    source: Path
 
     def far_pods(self) -> tuple[str, str]:
         """A pod, and one on another node (the first again when there is only one node)."""
@@ -45,20 +50,26 @@ class Choice:
 
 def choice(arguments: argparse.Namespace) -> Choice:
     """The topology and mode of `--file`, `--preset`, `--plugin` and `--mode`. Raises BadInput."""
-    from plugins.registry import mode as find
     from topologies import spec as specs
 
-    if arguments.file:
-        spec = specs.load(Path(arguments.file))
-        return Choice(spec, *_mode(arguments.plugin, arguments.mode, (spec.plugin, spec.mode)))
-    plugin, mode = _mode(arguments.plugin, arguments.mode, (None, None))
-    return Choice(specs.preset(arguments.preset or find(plugin, mode).preset), plugin, mode)
+    if not arguments.file:
+        plugin, mode = _mode(arguments.plugin, arguments.mode, (None, None))
+        name = arguments.preset or _find(plugin, mode).preset
+        return Choice(specs.preset(name), plugin, mode, specs.PRESET_FOLDER / f"{name}.yaml")
+    path = Path(arguments.file)
+    spec = specs.load(path)
+    try:
+        return Choice(spec, *_mode(arguments.plugin, arguments.mode, (spec.plugin, spec.mode)), path)
+    except BadInput as problem:
+        option = problem.where.removeprefix("--")
+        if getattr(arguments, option):
+            raise
+        raise BadInput(problem.what, where=f"{path}: {option}", remedy=problem.remedy) from None
 
 
 def _mode(plugin: str | None, mode: str | None, stated: tuple[str | None, str | None]) -> tuple[str, str]:
     """Plugin and mode as asked for, else as the file states, else the default; a plugin's first mode is its own."""
     from plugins.registry import MODES
-    from plugins.registry import mode as find
 
     if (plugin, mode, stated[0]) == (None, None, None):
         plugin, _, mode = DEFAULT_MODE.partition("-")
@@ -66,16 +77,27 @@ def _mode(plugin: str | None, mode: str | None, stated: tuple[str | None, str | 
     if mode is None:
         first = next((key.partition("-")[2] for key in MODES if key.partition("-")[0] == plugin), "")
         mode = (stated[1] if plugin == stated[0] else None) or first
-    find(plugin, mode)
+    _find(plugin, mode)
     return plugin, mode
 
 
-def choose_kernel(wish: str, chosen: Choice) -> tuple[str, str]:
-    """The kernel to run on and why. Raises BadInput, MissingFeature and NotPermitted."""
+def choose_kernel(wish: str, chosen: Choice, *, prompt: bool = False) -> tuple[str, str]:
+    """The kernel to run on and why. Raises BadInput, MissingTool, MissingFeature and NotPermitted."""
+    needs = _find(chosen.plugin, chosen.mode).needs | chosen.spec.needs | ({"mininet"} if prompt else set())
+    return places.choose(wish, needs, f"{chosen.plugin} {chosen.mode} on {chosen.spec.name!r}")
+
+
+def plan_for(chosen: Choice, kernel: str) -> Plan:
+    """All that the lab will be, with nothing built. Raises what is wrong with the choice on that kernel."""
+    from cluster.lab import plan
+
+    return plan(chosen.spec, chosen.plugin, chosen.mode, places.features_of(kernel))
+
+
+def _find(plugin: str, mode: str) -> Mode:
     from plugins.registry import mode as find
 
-    needs = find(chosen.plugin, chosen.mode).needs | chosen.spec.needs
-    return places.choose(wish, needs, f"{chosen.plugin} {chosen.mode} on {chosen.spec.name!r}")
+    return find(plugin, mode)
 
 
 def running_folder(name: str | None) -> Path:
@@ -84,12 +106,12 @@ def running_folder(name: str | None) -> Path:
         return Path(inside)
     running = places.running()
     if name is None and len(running) > 1:
-        raise BadInput(f"several labs run: {', '.join(running)}", where="--name", remedy="say which with --name")
+        raise BadInput(f"several labs run: {', '.join(running)}", where="--name", remedy=f"such as --name {running[0]}")
     if name is None and not running:
         raise LabBusy("no lab is running", remedy="start one with `run_topology.py up`")
     if name is not None and name not in running:
-        others = f"running: {', '.join(running)}" if running else "start one with `run_topology.py up`"
-        raise LabBusy(f"no lab named {name!r} is running", where="--name", remedy=others)
+        remedy = meant(name, running) if running else "start one with `run_topology.py up`"
+        raise LabBusy(f"no lab named {name!r} is running", where="--name", remedy=remedy)
     return places.run_folder(name or running[0])
 
 
@@ -129,9 +151,3 @@ def end(folder: Path) -> None:
     finally:
         places.wait_gone(folder, DOWN_S)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def screen() -> dict[str, Any]:
-    """How an answer is to look here: in colours, and how many columns wide. Text for a pipe has the default's width."""
-    terminal = sys.stdout.isatty()
-    return {"color": terminal and "NO_COLOR" not in os.environ, "width": shutil.get_terminal_size((100, 24)).columns}

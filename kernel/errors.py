@@ -12,6 +12,8 @@ PodpathError            shown to the user as one message, exit status 2
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class PodpathError(Exception):
     """What went wrong, where, and what to do about it.
@@ -56,3 +58,12 @@ class KernelRefused(PodpathError):
 
 class NotConverged(PodpathError):
     """Something awaited did not happen before its deadline."""
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """The remedy for a name that nobody has: the one that was probably meant, else all that there are."""
+    import difflib
+
+    names = list(known)
+    close = difflib.get_close_matches(given, names, 1)
+    return f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(names)}"

@@ -7,12 +7,12 @@ import os
 import shutil
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernel import mounts, wire
-from kernel.errors import NotPermitted, PodpathError
+from kernel.errors import MissingTool, NotPermitted, PodpathError
 from kernel.namespaces import Namespaces
 from kernel.state import Rule
 
@@ -144,6 +144,13 @@ def _package(name: str, *programs: str) -> Feature:
 def _absent(programs: tuple[str, ...]) -> str:
     missing = [one for one in programs if not os.path.exists(one) and not shutil.which(one, path=PATH)]
     return f"{', '.join(missing)} is not installed" if missing else ""
+
+
+def need_programs(needs: Iterable[str]) -> None:
+    """Raises MissingTool for the first of these features that is a package, and not installed."""
+    for name in sorted(needs):
+        if (one := FEATURES.get(name)) and one.programs and (lack := _absent(one.programs)):
+            raise MissingTool(lack, remedy=one.remedy)
 
 
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kernel.errors import BadInput, LabBusy, MissingFeature, NotConverged
+from kernel.errors import BadInput, LabBusy, MissingFeature, MissingTool, NotConverged, NotPermitted, meant
 
 KERNELS = ("host", "user", "embedded")
 SOCKET, LOCK, PID, LOG, KERNEL = "control.sock", "lock", "pid", "log", "kernel"
@@ -77,7 +78,7 @@ def launch(
     Raises BadInput (no such kernel), LabBusy (the folder belongs to a living lab), NotPermitted and MissingTool.
     """
     if kernel not in KERNELS:
-        raise BadInput(f"there is no kernel {kernel!r}", where="--kernel", remedy=f"one of auto, {', '.join(KERNELS)}")
+        raise BadInput(f"there is no kernel {kernel!r}", where="--kernel", remedy=meant(kernel, KERNELS))
     run_folder = run_folder.absolute()
     with locked(run_folder) as lock, _listening(listen) as control:
         (run_folder / KERNEL).write_text(kernel)
@@ -229,16 +230,19 @@ def unique() -> str:
 
 def usable() -> dict[str, str]:
     """Each kernel, and "" or why it cannot be used here."""
-    from kernel.embedded import why_not as no_embedded
-    from kernel.inside import why_not as no_user
-
-    return {
-        "host": "" if os.geteuid() == 0 else "it needs root",
-        "user": no_user(),
-        "embedded": no_embedded(),
-    }
+    return {kernel: why_not(kernel) for kernel in KERNELS}
 
 
+def why_not(kernel: str) -> str:
+    """ "" if the kernel can be used here, else why not."""
+    from kernel import embedded, inside
+
+    if kernel == "host":
+        return "" if os.geteuid() == 0 else "it needs root"
+    return inside.why_not() if kernel == "user" else embedded.why_not()
+
+
+@functools.cache
 def features_of(kernel: str) -> frozenset[str]:
     """The features of a kernel: tried on this machine; for the embedded one those that it is known to have."""
     from kernel.features import of_embedded, probe_apart
@@ -253,20 +257,33 @@ def choose(wish: str, needs: frozenset[str], for_what: str) -> tuple[str, str]:
     Raises BadInput (no such kernel), NotPermitted, MissingTool, and MissingFeature that names what is lacking.
     """
     if wish not in ("auto", *KERNELS):
-        raise BadInput(f"there is no kernel {wish!r}", where="--kernel", remedy=f"one of auto, {', '.join(KERNELS)}")
+        raise BadInput(f"there is no kernel {wish!r}", where="--kernel", remedy=meant(wish, ("auto", *KERNELS)))
+    from kernel.features import need_programs
+
+    need_programs(needs)
     if wish != "auto":
+        _must_be_usable(wish)
         if lacking := sorted(needs - features_of(wish)):
             what = f"the {wish} kernel lacks {', '.join(lacking)}, which {for_what} needs"
             raise MissingFeature(what, where="--kernel", remedy="use --kernel embedded" if wish != "embedded" else "")
         return wish, "as asked for"
     reasons: dict[str, str] = {}
-    for kernel, why in usable().items():
+    for kernel in KERNELS:
+        why = why_not(kernel)
         lacking = [] if why else sorted(needs - features_of(kernel))
         if not why and not lacking:
             return kernel, _because(kernel, for_what, reasons)
         reasons[kernel] = why or f"it lacks {', '.join(lacking)}"
     what = f"no kernel here can run {for_what}: " + "; ".join(f"{k}: {why}" for k, why in reasons.items())
     raise MissingFeature(what, where="--kernel auto", remedy="see `run_topology.py doctor`")
+
+
+def _must_be_usable(kernel: str) -> None:
+    """Raises NotPermitted or MissingTool; for "user" trying its features does that, with the setting's name."""
+    if kernel != "user" and (why := why_not(kernel)):
+        if kernel == "host":
+            raise NotPermitted(f"the host kernel: {why}", where="--kernel", remedy="use sudo, or --kernel user")
+        raise MissingTool(f"the embedded kernel: {why}", where="--kernel", remedy="run `make setup`")
 
 
 def _because(kernel: str, for_what: str, reasons: Mapping[str, str]) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 
-from kernel.errors import BadInput
+from kernel.errors import BadInput, meant
 from plugins.contract import Mode
 
 MODES = {
@@ -19,15 +18,12 @@ def mode(plugin: str, name: str) -> Mode:
     """The mode `name` of `plugin`. Raises BadInput that names what there is."""
     plugins = {key.partition("-")[0]: key for key in MODES}
     if plugin not in plugins:
-        raise BadInput(f"there is no plugin {plugin!r}", where="--plugin", remedy=_hint(plugin, list(plugins)))
+        raise BadInput(f"there is no plugin {plugin!r}", where="--plugin", remedy=meant(plugin, list(plugins)))
     names = [key.partition("-")[2] for key in MODES if key.partition("-")[0] == plugin]
     if name not in names:
-        raise BadInput(f"{plugin} has no mode {name!r}", where="--mode", remedy=_hint(name, names))
+        others = [other for other in plugins if f"{other}-{name}" in MODES]
+        remedy = f"{others[0]} has it: --plugin {others[0]}" if others else meant(name, names)
+        raise BadInput(f"{plugin} has no mode {name!r}", where="--mode", remedy=remedy)
     module, _, attribute = MODES[f"{plugin}-{name}"].partition(":")
     found: Mode = getattr(importlib.import_module(module), attribute)()
     return found
-
-
-def _hint(given: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(given, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(known)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernel.errors import BadInput
 from kernel.state import IFNAMSIZ
@@ -18,11 +18,26 @@ Loc = Sequence[int | str]
 Where = Callable[[Loc], str]
 LEAST_IPV6_MTU = 1280
 """RFC 8200, section 5."""
+DEVICE_WORDS = ("lo", "all", "default")
+"""The loopback's name, and what net.ipv4.conf has beside interfaces; a name becomes a switch port's."""
 
 
 def check(spec: LabSpec, where: Where) -> None:
     """Raises BadInput for the first mistake."""
-    for one in (_names, _links, _ports, _addresses, _gateways, _mtus, _pools, _services, _pods, _capacity):
+    for one in (
+        _names,
+        _links,
+        _ports,
+        _addresses,
+        _subnets,
+        _gateways,
+        _client,
+        _mtus,
+        _pools,
+        _services,
+        _pods,
+        _capacity,
+    ):
         one(spec, where)
 
 
@@ -47,8 +62,12 @@ def placed_ports(spec: LabSpec) -> Iterator[tuple[Loc, str, Port]]:
 
 
 def _names(spec: LabSpec, where: Where) -> None:
-    seen: set[str] = set()
+    ports = len(spec.router.ports) if spec.router else 0
+    seen = {f"{spec.router.name}-{number}" for number in range(ports)} if spec.router and ports > 1 else set()
     for loc, name in _named(spec):
+        if name in DEVICE_WORDS:
+            remedy = "choose another name: interfaces and their settings in /proc/sys are called so"
+            raise BadInput(f"{name!r} means something else to the kernel", where=where(loc), remedy=remedy)
         if name in seen:
             raise BadInput(
                 f"the name {name!r} is taken", where=where(loc), remedy="every node, pod and switch needs its own"
@@ -119,17 +138,14 @@ def _addresses(spec: LabSpec, where: Where) -> None:
         if str(address.ip) in seen:
             raise BadInput(f"the address {address.ip} is taken", where=where(loc), remedy="give another one")
         seen.add(str(address.ip))
-        if (
-            address.network.num_addresses > 2
-            and address.version == 4
-            and address.ip
-            in (
-                address.network.network_address,
-                address.network.broadcast_address,
-            )
-        ):
+        edges = (address.network.network_address, address.network.broadcast_address)
+        if address.version == 4 and address.network.num_addresses > 2 and address.ip in edges:
             what = f"{address.ip} is the network or broadcast address of {address.network}"
             raise BadInput(what, where=where(loc), remedy="give a host's address")
+
+
+def _subnets(spec: LabSpec, where: Where) -> None:
+    """One address of a family for each host; a router has one link for each subnet."""
     for i, node in enumerate(spec.nodes):
         versions = [ip_interface(address).version for address in node.addresses]
         if versions.count(4) != 1 or versions.count(6) > 1:
@@ -137,19 +153,50 @@ def _addresses(spec: LabSpec, where: Where) -> None:
             raise BadInput(
                 what, where=where(("nodes", i, "addresses")), remedy="give one IPv4 and at most one IPv6 address"
             )
+    seen: list[tuple[Any, Loc]] = []
+    for loc, text in _stated(spec):
+        if loc[0] == "router" or tuple(loc[:2]) == ("client", "router"):
+            network = ip_interface(text).network
+            if double := next((other for other, place in seen if other.overlaps(network)), None):
+                what = f"the router would be in {network} twice" if double == network else f"{network} is in {double}"
+                raise BadInput(what, where=where(loc), remedy="give each of its links a subnet of its own")
+            seen.append((network, loc))
 
 
 def _gateways(spec: LabSpec, where: Where) -> None:
     for i, node in enumerate(spec.nodes):
-        networks = [ip_interface(address).network for address in node.addresses]
+        addresses = [ip_interface(address) for address in node.addresses]
+        versions: set[int] = set()
         for j, gateway in enumerate(node.gateway or ()):
-            if not any(ip_address(gateway) in network for network in networks):
+            place = where(("nodes", i, "gateway", j))
+            if not any(ip_address(gateway) in one.network for one in addresses):
                 what = f"the gateway {gateway} is in no subnet of {node.name!r}"
-                raise BadInput(what, where=where(("nodes", i, "gateway", j)), remedy=_one_of(map(str, networks)))
-    if spec.client and not spec.router:
-        raise BadInput(
-            "a client stands behind a router, and there is none", where=where(("client",)), remedy="add `router`"
-        )
+                raise BadInput(what, where=place, remedy=_one_of(str(one.network) for one in addresses))
+            if any(ip_address(gateway) == one.ip for one in addresses):
+                what = f"{gateway} is {node.name!r} itself"
+                raise BadInput(what, where=place, remedy="give the router's address, or leave `gateway` out")
+            if ip_address(gateway).version in versions:
+                what = f"{node.name!r} has a gateway of that family already"
+                raise BadInput(what, where=place, remedy="give one for IPv4 and one for IPv6")
+            versions.add(ip_address(gateway).version)
+
+
+def _client(spec: LabSpec, where: Where) -> None:
+    if not spec.client:
+        return
+    if not spec.router:
+        what = "a client stands behind a router, and there is none"
+        raise BadInput(what, where=where(("client",)), remedy="add `router`")
+    own = [ip_interface(address).network for address in spec.client.addresses]
+    routers = [ip_interface(address).network for address in spec.client.router]
+    for key, networks_of, others in (("addresses", own, routers), ("router", routers, own)):
+        for i, network in enumerate(networks_of):
+            if network not in others:
+                what = f"the client and the router share no subnet {network}"
+                raise BadInput(what, where=where(("client", key, i)), remedy="give both an address in it")
+            if [one.version for one in networks_of].count(network.version) > 1:
+                what = f"there are two IPv{network.version} addresses"
+                raise BadInput(what, where=where(("client", key)), remedy="give one of each family")
 
 
 def _mtus(spec: LabSpec, where: Where) -> None:

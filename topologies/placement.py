@@ -21,7 +21,8 @@ def placed(spec: LabSpec) -> Iterator[PodSpec]:
     from topologies.spec import PodSpec
 
     known = networks(spec)
-    names = {pod.name for pod in spec.pods}
+    names = {one.name for part in (spec.pods, spec.nodes, spec.switches, spec.reflectors) for one in part}
+    names |= {one.name for one in (spec.router, spec.client) if one}
     for pod in spec.pods:
         yield pod if pod.network else pod.model_copy(update={"network": known[0]})
     number = 0

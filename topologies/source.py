@@ -2,60 +2,96 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from kernel.errors import BadInput
 from topologies.checks import check
+from topologies.mistakes import first
 from topologies.spec import LabSpec
 
 Loc = Sequence[int | str]
+Where = Callable[[Loc], str]
+LARGEST = 1 << 20
+"""Bytes of a topology file; the largest lab that comes to mind has a hundredth of that."""
+DEEPEST = 20
+"""Levels of nesting; a topology has six."""
+MOST_NODES = 100_000
+"""Values in a file, those behind an alias counted each time: a few lines of aliases can stand for billions."""
+USUAL_CAUSE = "mend the line; a tab or a missing space or bracket is the usual cause"
+START = "start from a preset: `export --format yaml --preset default`"
 
 
 def read(path: Path) -> LabSpec:
     """The lab that a file states. Raises BadInput."""
+    remedy = "give the path of a topology file, or use --preset"
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as problem:
-        why = problem.strerror if isinstance(problem, OSError) else "it is no text"
-        raise BadInput(f"the file cannot be read: {why}", where=str(path)) from None
-    return parse(text, str(path))
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise BadInput(f"the file is larger than {LARGEST >> 20} MiB", where=str(path), remedy=remedy)
+        return parse(data.decode("utf-8-sig"), str(path))
+    except OSError as problem:
+        raise BadInput(f"the file cannot be read: {problem.strerror}", where=str(path), remedy=remedy) from None
+    except (UnicodeDecodeError, ValueError) as problem:
+        raise BadInput(f"the file is no text: {problem}", where=str(path), remedy=remedy) from None
 
 
 def parse(text: str, name: str) -> LabSpec:
     """The same for a text; `name` is what messages call it."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        tree = yaml.compose(text, loader)
-        data = yaml.load(text, loader)  # noqa: S506 - a safe loader
+        _shallow(text, name)
+        tree, data = _loaded(text, name)
     except yaml.YAMLError as problem:
-        mark = getattr(problem, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        what = f"this is no YAML: {getattr(problem, 'problem', None) or problem}"
-        raise BadInput(
-            what, where=f"{name}{line}", remedy="mend the line; a tab or a missing space is the usual cause"
-        ) from None
+        raise _no_yaml(problem, name) from None
     if not isinstance(data, dict):
-        found = "is empty" if data is None else f"holds a {type(data).__name__}"
-        raise BadInput(
-            f"a topology is a mapping, and this file {found}", where=name, remedy="start from `export --format schema`"
-        )
+        found = "is empty" if data is None else f"holds a {'list' if isinstance(data, list) else 'single value'}"
+        raise BadInput(f"a topology is a mapping, and this file {found}", where=name, remedy=START)
 
     def where(loc: Loc) -> str:
         return f"{name}:{_line(tree, loc)}: {_dotted(loc)}" if loc else name
 
-    _twice(tree, where)
     try:
         spec = LabSpec.model_validate(data)
     except ValidationError as problem:
-        raise _first(problem, where) from None
+        raise first(problem, where) from None
     check(spec, where)
     return spec
+
+
+def _shallow(text: str, name: str) -> None:
+    """Raises BadInput for a nesting that would exhaust the stack of what comes next."""
+    depth = 0
+    for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise BadInput(f"lists and mappings are nested deeper than {DEEPEST}", where=name, remedy=START)
+
+
+def _loaded(text: str, name: str) -> tuple[Any, Any]:
+    """The tree with its lines, and the values. Raises BadInput and yaml.YAMLError."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        tree = loader.get_single_node()
+        if tree is None:
+            return None, None
+        _once(tree, lambda loc: f"{name}:{_line(tree, loc)}: {_dotted(loc)}")
+        return tree, loader.construct_document(tree)
+    except (ValueError, OverflowError) as problem:  # a date such as 2024-13-40, a number of five thousand digits
+        raise BadInput(f"a value cannot be read: {problem}", where=name, remedy="put it in quotes") from None
+    finally:
+        loader.dispose()
+
+
+def _no_yaml(problem: yaml.YAMLError, name: str) -> BadInput:
+    mark = getattr(problem, "problem_mark", None)
+    line = f":{mark.line + 1}" if mark else ""
+    why = getattr(problem, "problem", None) or getattr(problem, "reason", None) or problem
+    return BadInput(f"this is no YAML: {why}", where=f"{name}{line}", remedy=USUAL_CAUSE)
 
 
 def _line(node: Any, loc: Loc) -> int:
@@ -63,7 +99,7 @@ def _line(node: Any, loc: Loc) -> int:
     line = node.start_mark.line
     for part in loc:
         if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == part), None)
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
             if pair is None:
                 break
             line, node = pair[0].start_mark.line, pair[1]
@@ -75,20 +111,31 @@ def _line(node: Any, loc: Loc) -> int:
     return int(line) + 1
 
 
-def _twice(node: Any, where: Any, loc: tuple[int | str, ...] = ()) -> None:
-    """A key twice in one mapping: YAML readers silently take the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise BadInput(
-                    f"the key {key.value!r} is here twice", where=where((*loc, key.value)), remedy="keep one"
-                )
-            seen.add(key.value)
-            _twice(value, where, (*loc, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            _twice(value, where, (*loc, number))
+def _once(tree: Any, where: Where) -> None:
+    """Raises BadInput for a key twice in one mapping (YAML readers silently take the last), for a key that is no
+    plain value, and for aliases that hold themselves or grow beyond measure."""
+    waiting: list[tuple[Any, tuple[int | str, ...]]] = [(tree, ())]
+    count = 0
+    while waiting:
+        node, loc = waiting.pop()
+        count += 1
+        if count > MOST_NODES or len(loc) > DEEPEST:
+            raise BadInput(
+                "an alias (*) stands for itself or for too much", where=where(loc[:1]), remedy="write it out"
+            )
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(value, (*loc, number)) for number, value in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    place = where((*loc, ""))
+                    raise BadInput("a key is a list or a mapping", where=place, remedy="use a plain word as key")
+                if key.value in seen:
+                    what = f"the key {key.value!r} is here twice"
+                    raise BadInput(what, where=where((*loc, key.value)), remedy="keep one")
+                seen.add(key.value)
+                waiting.append((value, (*loc, key.value)))
 
 
 def _dotted(loc: Loc) -> str:
@@ -96,38 +143,3 @@ def _dotted(loc: Loc) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.lstrip(".")
-
-
-def _first(problem: ValidationError, where: Any) -> BadInput:
-    error = problem.errors()[0]
-    loc = tuple(error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = _fields(loc[:-1])
-        close = difflib.get_close_matches(str(loc[-1]), known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(known)}"
-        return BadInput(f"unknown key {loc[-1]!r}", where=where(loc), remedy=hint)
-    if error["type"] == "missing":
-        return BadInput(f"{loc[-1]!r} is missing", where=where(loc[:-1]) if loc[:-1] else where(loc), remedy="add it")
-    value = error.get("input")
-    shown = f"{value!r}: " if isinstance(value, str | int | float) else ""
-    text = str(error["msg"]).removeprefix("Value error, ")
-    return BadInput(f"{shown}{text[0].lower()}{text[1:]}", where=where(loc), remedy="mend the value")
-
-
-def _fields(loc: Loc) -> list[str]:
-    """The keys that are known at a place."""
-    model: type[BaseModel] = LabSpec
-    for part in loc:
-        if isinstance(part, str) and part in model.model_fields:
-            found = _model_in(model.model_fields[part].annotation)
-            model = found or model
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if found := _model_in(inner):
-            return found
-    return None

@@ -3,76 +3,36 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kernel.errors import BadInput
+from kernel.errors import BadInput, meant
+from topologies.fields import (
+    RATE,
+    TIME,
+    Address,
+    Asn,
+    Cidr,
+    ClusterId,
+    Count,
+    Delay,
+    Loss,
+    Mac,
+    Mtu,
+    Name,
+    Prefix,
+    Rate,
+    VlanId,
+    ranged,
+)
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
 PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks", "flat")
 SCHEMA = Path(__file__).resolve().parent / "lab.schema.json"
-NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
-"""As Kubernetes names objects (RFC 1123 label)."""
-_RATE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]?)(?:bit(?:/s)?|bps)\s*$", re.IGNORECASE)
-_TIME = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s)\s*$")
-
-
-def _bits(value: Any) -> Any:
-    """Bits a second out of "1 Gbit"."""
-    if isinstance(value, str):
-        if not (found := _RATE.match(value)):
-            raise ValueError("a bandwidth is a number and kbit, Mbit or Gbit, such as 100 Mbit")
-        return int(float(found[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[found[2].lower()])
-    return value
-
-
-def _microseconds(value: Any) -> Any:
-    """Microseconds out of "1 ms"."""
-    if isinstance(value, str):
-        if not (found := _TIME.match(value)):
-            raise ValueError("a delay is a number and us, ms or s, such as 5 ms")
-        return round(float(found[1]) * {"us": 1, "ms": 10**3, "s": 10**6}[found[2]])
-    return value
-
-
-def _percent(value: Any) -> Any:
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip().removesuffix("%"))
-    return value
-
-
-def _interface(value: str) -> str:
-    """An address with its prefix length, in canonical form."""
-    if "/" not in value:
-        raise ValueError("an address needs its prefix length, such as 192.168.1.1/24")
-    return str(ip_interface(value))
-
-
-def _network(value: str) -> str:
-    return str(ip_network(value))
-
-
-def _address(value: str) -> str:
-    return str(ip_address(value))
-
-
-Name = Annotated[str, Field(pattern=NAME, max_length=63)]
-Cidr = Annotated[str, AfterValidator(_interface)]
-Prefix = Annotated[str, AfterValidator(_network)]
-Address = Annotated[str, AfterValidator(_address)]
-VlanId = Annotated[int, Field(ge=1, le=4094)]
-Mtu = Annotated[int, Field(ge=68, le=65535)]
-Mac = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
-Asn = Annotated[int, Field(ge=1, le=4294967295)]
-Rate = Annotated[int, BeforeValidator(_bits), Field(gt=0)]
-Delay = Annotated[int, BeforeValidator(_microseconds), Field(ge=0, le=10**7)]
-Loss = Annotated[float, BeforeValidator(_percent), Field(ge=0, le=100)]
 
 
 class Part(BaseModel):
@@ -106,7 +66,7 @@ class NodeSpec(Port):
 
     name: Name
     gateway: tuple[Address, ...] | None = None
-    pods: Annotated[int, Field(ge=0, le=1000)] | None = None
+    pods: Count | None = None
 
 
 class PodSpec(Part):
@@ -128,10 +88,10 @@ class PoolSpec(Part):
     underlay mode `overlay` keeps a network in the tunnel."""
 
     cidr: Prefix
-    block: Annotated[int, Field(ge=1, le=128)] | None = None
+    block: Annotated[int, ranged(1, 128, "a prefix length")] | None = None
     network: Name = "default"
     overlay: bool = False
-    vlan: Annotated[int, Field(ge=0, le=4094)] | None = None
+    vlan: Annotated[int, ranged(0, 4094, "a number (0: untagged)")] | None = None
     gateway: Address | None = None
     start: Address | None = None
     end: Address | None = None
@@ -169,7 +129,7 @@ class ReflectorSpec(Port):
     """A host that reflects routes (RFC 4456); with any, the nodes' mesh is off."""
 
     name: Name
-    cluster_id: Address
+    cluster_id: ClusterId
 
 
 class ClientSpec(Part):
@@ -186,15 +146,18 @@ class LabSpec(Part):
     name: Name
     plugin: str | None = None
     mode: str | None = None
-    families: Annotated[tuple[Literal[4, 6], ...], Field(min_length=1)] | None = None
+    families: Annotated[tuple[Literal[4, 6], ...], Field(min_length=1, description="[4], [6] or [4, 6]")] | None = None
     """IP versions that pods must have; unstated: those of the pools that the mode can carry."""
-    pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1)]
+    pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1, description="a list such as [{cidr: 10.244.0.0/16}]")]
     service_cidrs: Annotated[tuple[Prefix, ...], Field(max_length=2)] = ("10.96.0.0/12",)
     """Where service addresses come from, at most one range of a family; kubeadm's default."""
-    switches: Annotated[tuple[SwitchSpec, ...], Field(min_length=1)]
+    switches: Annotated[tuple[SwitchSpec, ...], Field(min_length=1, description="a list such as [{name: s1}]")]
     links: tuple[LinkSpec, ...] = ()
-    nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1)]
-    pods_per_node: Annotated[int, Field(ge=0, le=1000)] = 2
+    nodes: Annotated[
+        tuple[NodeSpec, ...],
+        Field(min_length=1, description="a list such as [{name: node1, switch: s1, addresses: [192.168.1.1/24]}]"),
+    ]
+    pods_per_node: Count = 2
     pods: tuple[PodSpec, ...] = ()
     router: RouterSpec | None = None
     reflectors: tuple[ReflectorSpec, ...] = ()
@@ -256,13 +219,12 @@ class LabSpec(Part):
 
 def _validated(data: Any, where: str) -> LabSpec:
     from topologies.checks import check
+    from topologies.mistakes import first
 
     try:
         spec = LabSpec.model_validate(data)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        what = f"{first['loc'][-1]}: {str(first['msg']).removeprefix('Value error, ')}"
-        raise BadInput(what, where=where) from None
+        raise first(problem, lambda loc: f"{where}: {loc[-1]}") from None
     check(spec, lambda _: where)
     return spec
 
@@ -277,11 +239,7 @@ def load(path: Path) -> LabSpec:
 def preset(name: str) -> LabSpec:
     """A topology that comes along. Raises BadInput."""
     if name not in PRESETS:
-        import difflib
-
-        close = difflib.get_close_matches(name, PRESETS, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(PRESETS)}"
-        raise BadInput(f"there is no preset {name!r}", where="--preset", remedy=hint)
+        raise BadInput(f"there is no preset {name!r}", where="--preset", remedy=meant(name, PRESETS))
     return load(PRESET_FOLDER / f"{name}.yaml")
 
 
@@ -300,7 +258,7 @@ def schema() -> dict[str, Any]:
 def _also_text(found: dict[str, Any]) -> None:
     """Rates, delays and losses may be written with their unit."""
     shape = found["$defs"]["Shape"]["properties"]
-    for name, pattern in (("bandwidth", _RATE.pattern), ("delay", _TIME.pattern), ("loss", r"^[0-9.]+ *%$")):
+    for name, pattern in (("bandwidth", RATE.pattern), ("delay", TIME.pattern), ("loss", r"^[0-9.]+ *%$")):
         plain = dict(shape[name])
         if "anyOf" in plain:
             plain["anyOf"] = [*plain["anyOf"], {"type": "string"}]

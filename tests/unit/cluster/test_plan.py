@@ -93,7 +93,7 @@ def test_pods_with_nothing_left_are_refused() -> None:
         ("{cidr: 10.1.0.0/24, gateway: 10.1.0.1}", "'gateway' is for subnets of the physical network"),
         ("{cidr: 10.1.0.0/24, vlan: 5, gateway: 10.2.0.1}", "10.2.0.1 is not in 10.1.0.0/24"),
         ("{cidr: 10.1.0.0/24, vlan: 5, start: 10.1.0.9, end: 10.1.0.2}", "10.1.0.9 is after 10.1.0.2"),
-        ("{cidr: 10.1.0.0/24, vlan: 4095}", "less than or equal to 4094"),
+        ("{cidr: 10.1.0.0/24, vlan: 4095}", "4095 is too large"),
     ],
 )
 def test_what_a_pool_may_not_say(pool: str, said: str) -> None:

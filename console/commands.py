@@ -1,0 +1,224 @@
+"""Every command with its options and examples; `work` names the function that does it, imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from console.parser import PROGRAM, Number, OneOf, Parser
+from kernel.places import KERNELS
+
+DESCRIPTION = """\
+podpath emulates Kubernetes container networks on Mininet with real kernel
+devices and real FRR BGP, proves hop by hop the path that a packet takes, and
+measures overlay against underlay. Without a command, `up` is meant."""
+STATUSES = """\
+exit status:
+  0    done, and the answer is yes
+  1    done, and the answer is no: not delivered, paths differ, not measured
+  2    a mistake in the input or a limit of the machine; nothing was built
+  130  interrupted (Ctrl-C); `exec` and `attach` pass on their command's own"""
+EXAMPLES = (
+    f"sudo python {PROGRAM}                        the default lab, then its prompt",
+    f"python {PROGRAM} --plugin calico --mode bgp  without root",
+    f"python {PROGRAM} trace pod1 pod3             from a second terminal",
+    f"python {PROGRAM} doctor                      what this machine can do",
+)
+LONGEST_WAIT_S = 600
+LARGEST_PROBE = 65000
+"""Bytes of payload; with its headers it still fits into one IPv4 packet of 65535."""
+
+
+def build() -> argparse.ArgumentParser:
+    """The whole parser."""
+    parser = Parser(prog=PROGRAM, description=DESCRIPTION, epilog=_epilog(EXAMPLES))
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser, title="commands")
+    for add in COMMANDS.values():
+        add(commands)
+    commands.add_parser("serve").set_defaults(work="console.serve:serve")  # what kernel.places starts; not for people
+    return parser
+
+
+def _epilog(examples: tuple[str, ...]) -> str:
+    return "examples:\n" + "\n".join(f"  {line}" for line in examples) + f"\n\n{STATUSES}"
+
+
+def _command(commands: Any, name: str, work: str, summary: str, *examples: str) -> argparse.ArgumentParser:
+    epilog = _epilog(tuple(f"{PROGRAM} {line}" for line in examples))
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary, epilog=epilog)
+    parser.set_defaults(work=work, parser=parser)
+    return parser
+
+
+def _choice(parser: argparse.ArgumentParser, option: str, *words: str, **more: Any) -> None:
+    check = OneOf(option, words)
+    parser.add_argument(option, type=check, metavar=check.metavar, **more)
+
+
+def _number(parser: argparse.ArgumentParser, check: Number, **more: Any) -> None:
+    parser.add_argument(check.option, type=check, metavar="N", **more)
+
+
+def _lab_choice(parser: argparse.ArgumentParser) -> None:
+    """What lab to make: the options that `up`, `export` and `demo` share."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("-f", "--file", metavar="FILE", help="a topology file (YAML; `export --format schema`)")
+    source.add_argument(
+        "--preset", metavar="NAME", help="a topology that comes along: default, one-switch, two-rack, ..."
+    )
+    parser.add_argument("--plugin", metavar="NAME", help="hybridnet or calico (default: the file's, else hybridnet)")
+    parser.add_argument("--mode", metavar="NAME", help="the plugin's mode, such as vxlan or bgp")
+    _kernel(parser)
+
+
+def _kernel(parser: argparse.ArgumentParser) -> None:
+    meaning = "host (root), user (no root), embedded (a kernel as a process), or auto: the first that can do it"
+    _choice(parser, "--kernel", "auto", *KERNELS, default="auto", help=meaning)
+
+
+def _name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", metavar="LAB", help="the lab's name (needed only when several run)")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def _up(commands: Any) -> None:
+    summary = "bring a lab up, or change the running one; on a terminal it ends at the Mininet prompt"
+    examples = (
+        "up --plugin calico --mode bgp --preset route-reflectors",
+        "up -f lab.yaml --detach",
+        "up --dry-run --plugin hybridnet --mode vxlan",
+    )
+    parser = _command(commands, "up", "console.lifecycle:up", summary, *examples)
+    _lab_choice(parser)
+    parser.add_argument("--name", metavar="LAB", help="what to call the lab (default: the topology's name)")
+    parser.add_argument("-d", "--detach", action="store_true", help="leave the lab running and return")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    _json(parser)
+
+
+def _down(commands: Any) -> None:
+    parser = _command(commands, "down", "console.lifecycle:down", "end a running lab", "down", "down --name lab2")
+    _name(parser)
+    _json(parser)
+
+
+def _attach(commands: Any) -> None:
+    summary = "the Mininet prompt of a running lab"
+    examples = ("attach", f"attach <<< pingall   # or: echo pingall | {PROGRAM} attach")
+    parser = _command(commands, "attach", "console.lifecycle:attach", summary, *examples)
+    _name(parser)
+
+
+def _inspect(commands: Any) -> None:
+    summary = "what runs: nodes, pods, links, BGP sessions; or all that the kernel has in one of them"
+    parser = _command(
+        commands, "inspect", "console.look:inspect", summary, "inspect", "inspect node1", "inspect pod1 --json"
+    )
+    parser.add_argument("netns", nargs="?", metavar="NODE|POD|SWITCH")
+    _name(parser)
+    _json(parser)
+
+
+def _exec(commands: Any) -> None:
+    summary = "run a command in a pod, node or switch; its exit status becomes this one's"
+    examples = (
+        "exec pod1 -- ping -c 3 10.244.0.65",
+        "exec node1 -- ip route show table all",
+        "exec --name lab2 node1 -- vtysh -N node1 -c 'show bgp summary'",
+    )
+    parser = _command(commands, "exec", "console.lifecycle:execute", summary, *examples)
+    _name(parser)
+    parser.add_argument("netns", metavar="POD|NODE|SWITCH")
+    parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD", help="the command and its arguments")
+
+
+def _trace(commands: Any) -> None:
+    summary = "send one real packet and show what happened to it on each device, there and back"
+    examples = (
+        "trace pod1 pod3",
+        "trace pod1 pod3 --probe tcp -6",
+        "trace pod1 pod3 --size 1472 --pcap captured/ --json",
+        "trace pod1 pod3 --svg trace.svg",
+    )
+    parser = _command(commands, "trace", "console.look:trace", summary, *examples)
+    parser.add_argument("source", metavar="FROM", help="a pod, a node or the client")
+    parser.add_argument("target", metavar="TO", help="a pod, a node, the client, or an address")
+    _choice(parser, "--probe", "icmp", "udp", "tcp", default="icmp", help="what to send (default: icmp)")
+    parser.add_argument("-6", dest="family", action="store_const", const=6, default=4, help="IPv6 instead of IPv4")
+    _number(parser, Number("--size", int, 0, LARGEST_PROBE, "bytes"), help="bytes of the probe's payload")
+    wait = Number("--timeout", float, 0.01, LONGEST_WAIT_S, "seconds")
+    _number(parser, wait, default=2.0, help="seconds to wait for the answer (default: 2)")
+    parser.add_argument("--pcap", metavar="FOLDER", help="write one pcapng a device there")
+    parser.add_argument("--svg", metavar="FILE", help="write the screen as a picture too")
+    _name(parser)
+    _json(parser)
+
+
+def _verify(commands: Any) -> None:
+    summary = "compare the documented path of the lab's mode with the observed one; status 1 if they differ"
+    parser = _command(commands, "verify", "console.look:verify", summary, "verify", "verify --json")
+    _name(parser)
+    _json(parser)
+
+
+def _export(commands: Any) -> None:
+    summary = "print the lab as ip, bridge, tc, iptables and frr.conf text, or as JSON; nothing is built"
+    examples = (
+        "export --format ip > lab.sh",
+        "export --format yaml --preset two-rack > lab.yaml",
+        "export --format json",
+        "export --format schema > lab.schema.json",
+    )
+    parser = _command(commands, "export", "console.look:export", summary, *examples)
+    _lab_choice(parser)
+    meaning = "ip: shell commands (default); frr: frr.conf; json: the wanted state; yaml: the topology file; " + (
+        "schema: the JSON schema of topology files"
+    )
+    _choice(parser, "--format", "ip", "frr", "json", "yaml", "schema", default="ip", help=meaning)
+
+
+def _doctor(commands: Any) -> None:
+    summary = "try each kernel feature for real, and say which modes run where and what is missing"
+    parser = _command(commands, "doctor", "console.look:doctor", summary, "doctor", "doctor --deep --json")
+    parser.add_argument("--deep", action="store_true", help="boot the embedded kernel and try its features too")
+    _json(parser)
+
+
+def _demo(commands: Any) -> None:
+    summary = "bring the default lab up, prove every path of its mode, show one as a tree, take it down"
+    parser = _command(commands, "demo", "console.lifecycle:demo", summary, "demo", "demo --plugin calico --mode bgp")
+    _lab_choice(parser)
+    _json(parser)
+
+
+def _bench(commands: Any) -> None:
+    summary = "throughput and latency between pods of two nodes, mode by mode, against the links alone"
+    examples = ("bench --modes raw,hybridnet-vxlan,calico-bgp", "bench --rounds 5 --json out.json")
+    parser = _command(commands, "bench", "console.measure:bench", summary, *examples)
+    modes = "raw,hybridnet-vxlan,calico-bgp"
+    parser.add_argument("--modes", default=modes, metavar="LIST", help=f"raw, PLUGIN-MODE, ... (default: {modes})")
+    seconds = Number("--seconds", float, 0.1, LONGEST_WAIT_S, "seconds")
+    _number(parser, seconds, default=3.0, help="length of one throughput run (default: 3)")
+    _number(parser, Number("--rounds", int, 1, 100, "rounds"), default=3, help="how often (default: 3)")
+    parser.add_argument("--json", metavar="FILE", nargs="?", const="-", help="write JSON there; without FILE print it")
+    parser.add_argument("--inside", metavar="FOLDER", help=argparse.SUPPRESS)
+    _kernel(parser)
+
+
+COMMANDS: dict[str, Callable[[Any], None]] = {
+    "up": _up,
+    "down": _down,
+    "attach": _attach,
+    "inspect": _inspect,
+    "exec": _exec,
+    "trace": _trace,
+    "verify": _verify,
+    "export": _export,
+    "doctor": _doctor,
+    "demo": _demo,
+    "bench": _bench,
+}

@@ -1,0 +1,32 @@
+"""Where answers go: progress to standard error, results to standard output, in colour and as wide as can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import Any
+
+PIPE_WIDTH = 110
+"""Columns when nobody looks: a trace's longest usual line."""
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """A result for programs."""
+    print(json.dumps(value, indent=2), flush=True)
+
+
+def shape() -> dict[str, Any]:
+    """How a lab is to render text for this process: `color` and `width`, as requests carry them.
+
+    Colours only on a terminal that has them, and not under NO_COLOR (no-color.org)."""
+    on_terminal = sys.stdout.isatty()
+    colour = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size().columns if on_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
+    return {"color": colour, "width": max(width, 40)}
