@@ -1,25 +1,24 @@
 """Makes a wanted state so: reads what is there, works out the difference, applies it in batched netlink.
 
-Links of all namespaces come first, since a veth has its ends in two; then each namespace by itself. A
+Devices of all namespaces come first, since a veth has its ends in two; then each namespace by itself. A
 namespace that is made now is not read: all of it is the difference.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from kernel import diff, export, firewall, tc, wire
+from kernel import devices, diff, export, firewall, linker, tc, wire
 from kernel.errors import BadInput, KernelRefused
 from kernel.namespaces import Namespaces
-from kernel.read import Reader, indexes, of_device, sysctl, sysctl_path
-from kernel.state import IFNAMSIZ, Bridge, Link, Netns, Route, State, Sysctl, Veth, Vlan, Vxlan
-
-FIRST_INDEX = 16
-"""Where our interface indexes start in a fresh namespace; tunnel modules make up to nine devices of their own."""
+from kernel.read import sysctl_path
+from kernel.spaces import Counts, Spaces
+from kernel.state import IFNAMSIZ, Bridge, Link, Netns, Route, State, Sysctl, Veth
 
 
 @dataclass(frozen=True)
@@ -32,17 +31,15 @@ class Report:
     seconds: float
 
 
-@dataclass
-class _Space:
-    """One namespace as the engine knows it."""
+@dataclass(frozen=True)
+class _Difference:
+    """What stands between the kernel and a state: the devices that must go, those that stay, and each namespace's
+    own part as it will be once they are gone."""
 
-    rtnl: wire.Rtnl
-    index: dict[str, int] = field(default_factory=dict)
-    applied: Netns = field(default_factory=lambda: Netns(""))
-    links: dict[str, Link] = field(default_factory=dict)
-
-    def free_index(self) -> int:
-        return max(FIRST_INDEX - 1, max(self.index.values(), default=0)) + 1
+    wanted: diff.Links
+    lost: frozenset[diff.Place]
+    there: dict[str, dict[str, Link]]
+    changes: dict[str, diff.Change]
 
 
 class Engine:
@@ -50,279 +47,188 @@ class Engine:
 
     def __init__(self, namespaces: Namespaces) -> None:
         self.namespaces = namespaces
-        self._spaces: dict[str, _Space] = {}
-        self._counts = [0, 0, 0]
-        self._far: set[tuple[str, str]] = set()
-        """Ends of veths made in this apply that could not be born up."""
-
-    # -- for others --
+        self._spaces = Spaces(namespaces)
 
     def apply(self, state: State) -> Report:
-        """Makes `state` so; a second time it sends nothing. Raises KernelRefused naming the object."""
-        _check(state)
-        start, self._counts = time.monotonic(), [0, 0, 0]
+        """Makes `state` so; a second time it sends nothing. Raises KernelRefused naming the object, and BadInput for
+        a state that cannot be."""
+        check(state)
+        start, self._spaces.counts = time.monotonic(), Counts()
         fresh = self._namespaces(state)
-        actual = {ns.name: None if ns.name in fresh else self.read(ns.name) for ns in state.namespaces}
-        changes = {ns.name: diff.change(ns, self._spaces[ns.name].applied, actual[ns.name]) for ns in state.namespaces}
+        found = self._difference(state, fresh)
+        self._own_parts(found, remove=True)
+        work = linker.Linker(self._spaces, found.wanted, found.there)
+        work.remove(set(found.lost))
+        for name, change in found.changes.items():
+            self._sysctls(name, [item for item in change.add.sysctls if not diff.device_of(item.key)])
+        work.run()
+        self._own_parts(found, remove=False)
         for ns in state.namespaces:
-            self._remove(changes[ns.name].remove)
-            self._sysctls(ns.name, (item for item in changes[ns.name].add.sysctls if not of_device(item.key)))
-        self._links(state, actual)
-        for ns in state.namespaces:
-            self._add(changes[ns.name].add, ns.name in fresh)
             self._spaces[ns.name].applied = ns
-        firewall.apply(self.namespaces, changes.values())
-        tc.apply(self.namespaces, changes.values())
-        return Report(self._counts[0], self._counts[1], self._counts[2], time.monotonic() - start)
+        self._again(state, found)
+        firewall.apply(self.namespaces, found.changes.values())
+        tc.apply(self.namespaces, found.changes.values())
+        counts = self._spaces.counts
+        return Report(counts.messages, counts.made, counts.removed, time.monotonic() - start)
 
     def plan(self, state: State) -> list[str]:
-        """What `apply` would do, a line each, in `ip` words."""
-        _check(state)
+        """What `apply` would do, a line each, in `ip` words; empty when there is nothing to do."""
+        check(state)
+        fresh = {name for name in state.names if name not in self.namespaces.names}
+        found = self._difference(state, fresh)
         lines = [f"{name}: - the namespace" for name in self._spaces if name not in state.names]
-        wanted_ends = diff.ends(state)
+        lines += [f"{name}: + the namespace" for name in fresh]
+        lines += [f"{netns}: - ip link del {name}" for netns, name in sorted(found.lost)]
         for ns in state.namespaces:
-            if ns.name not in self._spaces:
-                lines.append(f"{ns.name}: + the namespace")
-                lines += [f"{ns.name}: + {line}" for line in export.lines(ns)]
-                continue
-            actual, applied = self.read(ns.name), self._spaces[ns.name].applied
-            there = {link.name: link for link in actual.links}
-            change = diff.change(ns, applied, actual)
-            gone = [n for n in self._spaces[ns.name].links if n not in wanted_ends[ns.name] and n in there]
-            lines += [f"{ns.name}: - link {name}" for name in gone]
-            lines += [f"{ns.name}: - {line}" for line in export.lines(change.remove, links=False)]
-            for name, link in wanted_ends[ns.name].items():
-                if name not in there or not diff.fits(link, there[name]):
-                    lines.append(f"{ns.name}: + link {name}")
-                elif not diff.settled(link, there[name]):
-                    lines.append(f"{ns.name}: ~ link {name}")
-            nothing: dict[str, Any] = dict.fromkeys(change.same, ())
-            again = replace(change.add, **nothing)
-            lines += [f"{ns.name}: + {line}" for line in export.lines(again, links=False)]
+            missing = [link for link in ns.links if link.name not in found.there[ns.name]]
+            lines += [f"+ {line}" for link in missing for line in export.device(ns.name, link)]
+        for netns, links in found.wanted.items():
+            there = found.there[netns]
+            moved = [link for name, link in links.items() if name in there and not diff.settled(link, there[name])]
+            lines += [f"{netns}: ~ ip {export.settings(link)}" for link in moved]
+        for name, change in found.changes.items():
+            lines += [f"{name}: - {line}" for line in export.removals(change.remove)]
+            lines += [f"{name}: + {line}" for line in export.lines(change.add)]
         return lines
 
     def read(self, name: str, daemons: bool = False) -> Netns:
         """What the kernel has in `name` now; with `daemons` also routes that FRR installed."""
-        space = self._space(name)
-        reader = Reader(name, space.rtnl)
-        found = reader.netns(daemons)
-        space.index = {device: index for index, device in reader.names.items()}
-        with self.namespaces.inside(name):
-            return replace(found, sysctls=tuple(sysctl(item) for item in space.applied.sysctls))
+        return self._spaces.read([name], daemons)[name]
 
     def after_fork(self) -> None:
-        """In a child: drops the parent's sockets without a word to the kernel, and opens its own when needed."""
-        for name, space in list(self._spaces.items()):
-            space.rtnl.close()
-            with self.namespaces.inside(name):
-                space.rtnl = wire.Rtnl()
+        """In a child: drops the parent's sockets without a word to the kernel, and opens its own."""
+        self._spaces.after_fork()
 
     def close(self) -> None:
         """Closes the sockets; the namespaces are not ours."""
-        for space in self._spaces.values():
-            space.rtnl.close()
-        self._spaces.clear()
+        self._spaces.close()
+
+    # -- the difference --
+
+    def _difference(self, state: State, fresh: set[str]) -> _Difference:
+        wanted = diff.ends(state)
+        keys = {ns.name: ns.sysctls for ns in state.namespaces}
+        actual = self._spaces.read((name for name in state.names if name not in fresh), keys=keys)
+        there = {name: {link.name: link for link in actual[name].links} if name in actual else {} for name in wanted}
+        lost = linker.lost(self._spaces, wanted, there)
+        changes = {}
+        for ns in state.namespaces:
+            if ns.name in fresh:
+                changes[ns.name] = diff.change(ns, Netns(ns.name), None)
+                continue
+            names = {device for netns, device in lost if netns == ns.name}
+            rest = diff.without(actual[ns.name], names)
+            changes[ns.name] = diff.change(ns, self._spaces[ns.name].applied, rest)
+            there[ns.name] = {name: link for name, link in there[ns.name].items() if name not in names}
+        return _Difference(wanted, frozenset(lost), there, changes)
+
+    def _again(self, state: State, found: _Difference) -> None:
+        """The kernel drops more than what is named: routes with an address that goes or a device that goes down,
+        IPv6 addresses likewise. Namespaces in which something went or was settled are looked at once more."""
+        touched = {netns for netns, _ in found.lost} | {n for n, change in found.changes.items() if _removes(change)}
+        for netns, links in found.wanted.items():
+            there = found.there[netns]
+            if any(name in there and not diff.settled(link, there[name]) for name, link in links.items()):
+                touched.add(netns)
+        actual = self._spaces.read(touched)
+        for ns in state.namespaces:
+            if ns.name in actual:
+                change = diff.change(ns, ns, actual[ns.name])
+                self._add(change, ns.name)
 
     # -- namespaces --
-
-    def _space(self, name: str) -> _Space:
-        if name not in self._spaces:
-            with self.namespaces.inside(name):
-                self._open(name)
-            self._spaces[name].index = indexes(self._spaces[name].rtnl)
-        return self._spaces[name]
-
-    def _open(self, name: str) -> None:
-        """In the namespace: its socket."""
-        self._spaces[name] = _Space(wire.Rtnl(), {"lo": 1}, Netns(name))
 
     def _namespaces(self, state: State) -> set[str]:
         """Makes those that are missing and drops those no longer wanted; returns the fresh ones."""
         for name in [name for name in self._spaces if name not in state.names]:
-            space = self._spaces.pop(name)
-            wishes = [wire.del_link(space.index[device], device) for device in space.links if device in space.index]
-            space.rtnl.attempt(wishes)  # at once: the kernel clears a dropped namespace some time later
-            space.rtnl.close()
-            self.namespaces.drop(name)
-            self._counts[2] += 1
+            self._spaces.drop(name)
         known = set(self.namespaces.names)
-        for name in [name for name in state.names if name in known]:
-            self._space(name)
         missing = [name for name in state.names if name not in known]
         speaks_six = {ns.name for ns in state.namespaces if _speaks_six(ns)}
 
         def each(name: str) -> None:
-            self._open(name)
             if name in speaks_six:  # addresses, link-local ones too, are usable at once (RFC 4862 takes a second)
                 _write(Sysctl("net.ipv6.conf.default.accept_dad", "0"))
 
-        self.namespaces.create_all(missing, each)
-        self._counts[1] += len(missing)
+        self._spaces.create(missing, each)
         return set(missing)
 
-    # -- links --
+    # -- one namespace's own parts --
 
-    def _links(self, state: State, actual: dict[str, Netns | None]) -> None:
-        """Removes, makes and settles the links of all namespaces, those under others first."""
-        self._far.clear()
-        wanted = diff.ends(state)
-        there = {name: {link.name: link for link in (ns.links if ns else ())} for name, ns in actual.items()}
-        self._remove_links(wanted, there)
-        queues: dict[str, list[wire.Request]] = {name: [] for name in wanted}
-        veths = [(ns.name, link) for ns in state.namespaces for link in ns.links if isinstance(link, Veth)]
-        plain = [(ns.name, link) for ns in state.namespaces for link in ns.links if not isinstance(link, Veth)]
-        for name, link in plain:
-            if isinstance(link, Bridge) and link.name not in there[name]:
-                self._queue(queues[name], name, link)
-        self._flush(queues)
-        for name, veth in veths:
-            ends = veth.name in there[name], veth.peer.name in there[veth.peer_netns]
-            if not any(ends):
-                self._veth(queues, name, veth)
-        self._flush(queues)
-        for name, link in sorted(plain, key=lambda pair: isinstance(pair[1], Vxlan)):
-            if not isinstance(link, Bridge) and link.name not in there[name]:
-                self._queue(queues[name], name, link)
-        self._flush(queues)
-        for name, links in wanted.items():
-            self._settle(queues[name], name, links, there[name])
-        self._flush(queues)
-
-    def _remove_links(self, wanted: dict[str, dict[str, Link]], there: dict[str, dict[str, Link]]) -> None:
-        """Ours that are wanted no more, and those that must be made anew because they are of another kind."""
-        for name, links in wanted.items():
-            space = self._spaces[name]
-            gone = [device for device in space.links if device not in links and device in there[name]]
-            wrong = [d for d, link in links.items() if d in there[name] and not diff.fits(link, there[name][d])]
-            requests = [wire.del_link(space.index[device], device) for device in gone + wrong]
-            self._attempt(name, requests)
-            for device in gone + wrong:
-                there[name].pop(device, None)
-
-    def _queue(self, queue: list[wire.Request], name: str, link: Link) -> None:
-        """The request that makes a bridge, VXLAN or VLAN device."""
-        space = self._spaces[name]
-        under = link.dev if isinstance(link, Vxlan | Vlan) else ""
-        dev = self._index(name, under) if under else None
-        master = self._master(name, link)
-        index = space.index[link.name] = space.free_index()
-        queue.append(wire.new_link(link, index, master, dev))
-        self._counts[1] += 1
-
-    def _veth(self, queues: dict[str, list[wire.Request]], name: str, veth: Veth) -> None:
-        """Both ends, from the side that belongs to a bridge: that end can be born in it and up."""
-        here: tuple[str, Link] = (name, veth)
-        there: tuple[str, Link] = (veth.peer_netns, veth.peer)
-        if veth.peer.master:
-            here, there = there, here
-        (near_name, near), (far_name, far) = here, there
-        near_index = self._spaces[near_name].index[near.name] = self._spaces[near_name].free_index()
-        far_index = self._spaces[far_name].index[far.name] = self._spaces[far_name].free_index()
-        self._far.add((far_name, far.name))
-        master = self._master(near_name, near)
-        fd = self.namespaces.fd(far_name)
-        queues[near_name].append(wire.new_veth(near, near_index, far, far_index, fd, master))
-        self._counts[1] += 1
-
-    def _settle(self, queue: list[wire.Request], name: str, links: dict[str, Link], there: dict[str, Link]) -> None:
-        """What could not be stated when a link was made, and what has changed since."""
-        space = self._spaces[name]
-        for device, link in links.items():
-            before, index = there.get(device), self._index(name, device)
-            if before is None:
-                if (name, device) in self._far:
-                    queue.append(wire.set_link(index, Link(device, up=link.up), self._master(name, link)))
-            elif not diff.settled(link, before):
-                moved = link.master != before.master
-                queue.append(wire.set_link(index, link, (self._master(name, link) or 0) if moved else None))
-                if isinstance(link, Bridge) and not diff.filters_alike(link, before):
-                    queue.append(wire.filtering(index, link))
-        space.links = dict(links)
-
-    def _master(self, name: str, link: Link) -> int | None:
-        return self._index(name, link.master) if link.master else None
-
-    def _index(self, name: str, device: str) -> int:
-        index = self._spaces[name].index
-        if device not in index:
-            index.update(indexes(self._spaces[name].rtnl))
-        if device not in index:
-            raise BadInput(f"there is no device {device!r}", where=f"namespace {name}")
-        return index[device]
-
-    # -- one namespace --
+    def _own_parts(self, found: _Difference, *, remove: bool) -> None:
+        for name, change in found.changes.items():
+            if remove:
+                self._remove(change.remove)
+            else:
+                self._add(change, name)
 
     def _remove(self, what: Netns) -> None:
         """Objects that were ours and are wanted no more; some went with their device already."""
-        name = what.name
+        name, index = what.name, self._spaces[what.name].index
         requests = [wire.rule(item, remove=True) for item in what.rules]
-        requests += [wire.route(item, self._known(name, item.dev), remove=True) for item in what.routes]
-        requests += [wire.neighbour(x, i, remove=True) for x in what.neighbours if (i := self._known(name, x.dev))]
-        requests += [wire.fdb(x, i, remove=True) for x in what.fdb if (i := self._known(name, x.dev))]
-        requests += [wire.address(x, i, remove=True) for x in what.addresses if (i := self._known(name, x.dev))]
-        for item in what.port_vlans:
-            if index := self._known(name, item.dev):
-                requests.append(wire.port_vlan(index, item, self._is_bridge(name, item.dev), remove=True))
-        self._counts[2] += len(requests)
-        self._attempt(name, requests)
+        requests += [wire.route(item, index, remove=True) for item in what.routes if _devices(item) <= index.keys()]
+        requests += [wire.neighbour(x, index[x.dev], remove=True) for x in what.neighbours if x.dev in index]
+        requests += [wire.fdb(x, index[x.dev], remove=True) for x in what.fdb if x.dev in index]
+        requests += [wire.address(x, index[x.dev], remove=True) for x in what.addresses if x.dev in index]
+        requests += [self._port_vlan(name, x, remove=True) for x in what.port_vlans if x.dev in index]
+        if requests:
+            self._spaces.counts.removed += len(requests)
+            self._spaces.attempt(name, requests)
+        self._restore(name, what.sysctls)
 
-    def _known(self, name: str, device: str | None) -> int | None:
-        return self._spaces[name].index.get(device) if device else None
-
-    def _is_bridge(self, name: str, device: str) -> bool:
-        return isinstance(self._spaces[name].links.get(device), Bridge)
-
-    def _add(self, what: Netns, fresh: bool) -> None:
-        """Everything of one namespace but its links, in the order in which the kernel can take it."""
-        name = what.name
-        requests = [wire.up_link(1, "lo")] if fresh else []
-        for item in what.port_vlans:
-            requests.append(wire.port_vlan(self._index(name, item.dev), item, self._is_bridge(name, item.dev)))
-        requests += [wire.address(item, self._index(name, item.dev)) for item in what.addresses]
-        self._sysctls(name, (item for item in what.sysctls if of_device(item.key)), requests)
-        requests = [wire.route(r, self._index(name, r.dev) if r.dev else None) for r in _direct_first(what)]
-        requests += [wire.rule(item) for item in what.rules]
-        requests += [wire.neighbour(item, self._index(name, item.dev)) for item in what.neighbours]
-        requests += [wire.fdb(item, self._index(name, item.dev)) for item in what.fdb]
+    def _add(self, change: diff.Change, name: str) -> None:
+        """Everything of one namespace but its devices, in the order in which the kernel can take it."""
+        what, known = change.add, self._spaces[name].index
+        requests = [devices.up_link(1, "lo")] if change.fresh else []
+        requests += [self._port_vlan(name, item) for item in what.port_vlans]
+        requests += [wire.address(item, self._spaces.index(name, item.dev)) for item in what.addresses]
         self._send(name, requests)
-        self._counts[1] += len(requests)
+        self._sysctls(name, [item for item in what.sysctls if diff.device_of(item.key)])
+        for route in what.routes:
+            for device in _devices(route):
+                self._spaces.index(name, device)
+        requests = [wire.route(item, known) for item in _direct_first(what)]
+        requests += [wire.rule(item) for item in what.rules]
+        requests += [wire.neighbour(item, self._spaces.index(name, item.dev)) for item in what.neighbours]
+        requests += [wire.fdb(item, self._spaces.index(name, item.dev)) for item in what.fdb]
+        self._send(name, requests)
 
-    def _sysctls(self, name: str, items: Iterable[Sysctl], requests: Iterable[wire.Request] = ()) -> None:
-        """Sends `requests`, then writes keys."""
-        self._send(name, list(requests))
-        wanted = list(items)
-        if wanted:
-            with self.namespaces.inside(name):
-                for item in wanted:
-                    _write(item)
-            self._counts[1] += len(wanted)
-
-    # -- sending --
+    def _port_vlan(self, name: str, item: Any, remove: bool = False) -> wire.Request:
+        itself = isinstance(self._spaces[name].links.get(item.dev), Bridge)
+        return devices.port_vlan(self._spaces.index(name, item.dev), item, itself, remove)
 
     def _send(self, name: str, requests: list[wire.Request]) -> None:
-        self._counts[0] += len(requests)
-        try:
-            self._spaces[name].rtnl.send(requests)
-        except KernelRefused as problem:
-            raise KernelRefused(problem.what, where=f"namespace {name}", remedy=problem.remedy) from None
+        self._spaces.counts.made += len(requests)
+        self._spaces.send(name, requests)
 
-    def _attempt(self, name: str, requests: list[wire.Request]) -> None:
-        self._counts[0] += len(requests)
-        self._spaces[name].rtnl.attempt(requests)
+    def _sysctls(self, name: str, items: Sequence[Sysctl]) -> None:
+        """Writes keys, and remembers what each held before the first time."""
+        if items:
+            before = self._spaces[name].before
+            with self.namespaces.inside(name):
+                for item in items:
+                    before.setdefault(item.key, _write(item))
+            self._spaces.counts.made += len(items)
 
-    def _flush(self, queues: dict[str, list[wire.Request]]) -> None:
-        for name, requests in queues.items():
-            if requests:
-                self._send(name, requests)
-                requests.clear()
+    def _restore(self, name: str, items: Sequence[Sysctl]) -> None:
+        """Gives keys that are wanted no more their first value again, unless they went with their device."""
+        before = self._spaces[name].before
+        if items:
+            with self.namespaces.inside(name):
+                for item in items:
+                    with contextlib.suppress(KernelRefused):
+                        _write(Sysctl(item.key, before.pop(item.key)))
+            self._spaces.counts.removed += len(items)
 
 
-def _write(item: Sysctl) -> None:
-    """Writes a key of this thread's namespace. Raises KernelRefused."""
+def _write(item: Sysctl) -> str:
+    """Writes a key of this thread's namespace and returns what it held. Raises KernelRefused."""
     try:
-        fd = os.open(sysctl_path(item.key), os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(sysctl_path(item.key), os.O_RDWR | os.O_CLOEXEC)
         try:
-            os.write(fd, item.value.encode())
+            before = os.pread(fd, 4096, 0).decode().strip()
+            os.pwrite(fd, item.value.encode(), 0)
+            return before
         finally:
             os.close(fd)
     except OSError as problem:
@@ -330,30 +236,37 @@ def _write(item: Sysctl) -> None:
         raise KernelRefused(what) from None
 
 
+def _devices(route: Route) -> set[str]:
+    return {hop.dev for hop in route.hops} | ({route.dev} if route.dev else set())
+
+
 def _direct_first(ns: Netns) -> list[Route]:
     """A next hop must be reachable before a route may go through it."""
-    return sorted(ns.routes, key=lambda route: route.via is not None)
+    return sorted(ns.routes, key=lambda route: route.via is not None or bool(route.hops))
+
+
+def _removes(change: diff.Change) -> bool:
+    return any(getattr(change.remove, part) for part in diff.KEYS)
 
 
 def _speaks_six(ns: Netns) -> bool:
     return any(":" in item.address for item in ns.addresses) or any(":" in item.dst for item in ns.routes)
 
 
-def _check(state: State) -> None:
+def check(state: State) -> None:
     """Mistakes of a state that the kernel would only answer with an errno. Raises BadInput."""
     names = set(state.names)
     if len(names) < len(state.namespaces):
         raise BadInput("a namespace is stated twice", remedy="join the states with kernel.state.merge")
-    seen: set[tuple[str, str]] = set()
+    seen: set[diff.Place] = set()
     for ns in state.namespaces:
         for link in ns.links:
             places = [(ns.name, link.name)]
             if isinstance(link, Veth):
-                if link.peer_netns not in names:
-                    raise BadInput(
-                        f"{link.name} has its other end in {link.peer_netns!r}, which is not there", where=ns.name
-                    )
                 places.append((link.peer_netns, link.peer.name))
+            far = link.peer_netns if isinstance(link, Veth) else getattr(link, "dev_netns", "") or ns.name
+            if far not in names:
+                raise BadInput(f"{link.name} has its other part in {far!r}, which is not there", where=ns.name)
             for place, device in places:
                 if not 0 < len(device.encode()) <= IFNAMSIZ:
                     what = f"{device!r} is no interface name: 1 to {IFNAMSIZ} bytes"

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from kernel import firewall, tc
-from kernel.read import of_device, sysctl_path
+from kernel import devices, diff, firewall, tc
+from kernel.devices import FALLBACK
+from kernel.read import sysctl_path
 from kernel.state import (
     MAIN,
     Address,
     Bridge,
     Fdb,
+    Gre,
+    Ipvlan,
     Link,
+    Macvlan,
     Neighbour,
     Netns,
+    NextHop,
     PortVlan,
     Route,
     Rule,
+    Sit,
+    Stacked,
     State,
+    Tunnel,
     Veth,
     Vlan,
+    Vti,
     Vxlan,
 )
 
@@ -33,14 +43,15 @@ def as_ip(state: State) -> str:
     lines += [f"ip netns add {ns.name}" for ns in state.namespaces]
     for ns in state.namespaces:
         lines += [f"ip -n {ns.name} link set lo up"]
-        lines += [prefixed(ns.name, line) for item in ns.links if isinstance(item, Bridge) for line in make(item)]
+        lines += [line for item in ns.links if isinstance(item, Bridge) for line in device(ns.name, item)]
     for ns in state.namespaces:
         lines += [f"ip netns exec {ns.name} sysctl -qw {_words(s.key, s.value)}" for s in ns.sysctls if _early(s.key)]
     for ns in state.namespaces:
-        lines += [line for item in ns.links if isinstance(item, Veth) for line in _veth(ns.name, item)]
-    for ns in state.namespaces:
-        others = [item for item in ns.links if not isinstance(item, Bridge | Veth)]
-        lines += [prefixed(ns.name, line) for item in others for line in make(item)]
+        lines += [line for item in ns.links if isinstance(item, Veth) for line in device(ns.name, item)]
+    stated = {(ns.name, link.name) for ns in state.namespaces for link in ns.links}
+    for row in diff.ranks(diff.ends(state)):
+        others = [(name, link) for name, link in row if not isinstance(link, Bridge | Veth)]
+        lines += [line for name, link in others if (name, link.name) in stated for line in device(name, link)]
     for ns in state.namespaces:
         lines += ["", f"# {ns.name}"]
         lines += [prefixed(ns.name, line) for line in _objects(ns, early=False)]
@@ -53,10 +64,34 @@ def prefixed(name: str, line: str) -> str:
     return f"{tool} -n {name} {rest}" if tool in ("ip", "bridge", "tc") else f"ip netns exec {name} {line}"
 
 
-def lines(ns: Netns, *, links: bool = True) -> list[str]:
-    """One namespace's commands, as typed inside it."""
-    made = [line for item in ns.links for line in make(item)] if links else []
-    return made + list(_objects(ns, early=True))
+def lines(ns: Netns) -> list[str]:
+    """One namespace's commands, devices apart, as typed inside it."""
+    return list(_objects(ns, early=True))
+
+
+_OPPOSITE = (
+    ("ip addr add", "ip addr del"),
+    ("route replace", "route del"),
+    ("rule add", "rule del"),
+    ("ip neigh replace", "ip neigh del"),
+    ("bridge fdb replace", "bridge fdb del"),
+    ("bridge fdb append", "bridge fdb del"),
+    ("bridge vlan add", "bridge vlan del"),
+    ("ipset create", "ipset destroy"),
+    (" -A ", " -D "),
+    ("tc qdisc add", "tc qdisc del"),
+    ("tc filter add", "tc filter del"),
+)
+
+
+def removals(ns: Netns) -> list[str]:
+    """The commands that take these objects away."""
+    found = []
+    for line in lines(ns):
+        verb = next(((add, remove) for add, remove in _OPPOSITE if add in line), None)
+        if verb:
+            found.append(line.replace(*verb, 1))
+    return found + [f"sysctl of {item.key} back to what it was" for item in ns.sysctls]
 
 
 def _objects(ns: Netns, *, early: bool) -> Iterator[str]:
@@ -72,38 +107,75 @@ def _objects(ns: Netns, *, early: bool) -> Iterator[str]:
 
 
 def _early(key: str) -> bool:
-    return not of_device(key)
+    return not diff.device_of(key)
 
 
 def _words(key: str, value: str) -> str:
     return f"'{sysctl_path(key).removeprefix('/proc/sys/')}={value}'"
 
 
-def make(link: Link) -> list[str]:
-    """The commands that make a link."""
+def device(netns: str, link: Link) -> list[str]:
+    """The commands, typed outside, that make a device of `netns`."""
     if isinstance(link, Veth):
-        return [
-            f"ip link add {_stated(link)} type veth peer {_stated(link.peer)} netns {link.peer_netns}",
-            *_after(link),
-        ]
+        made = f"ip link add {_stated(link)} type veth peer {_stated(link.peer)} netns {link.peer_netns}"
+        after = [prefixed(link.peer_netns, line) for line in _after(link.peer)]
+        return [prefixed(netns, made), *(prefixed(netns, line) for line in _after(link)), *after]
+    if link.name in FALLBACK:  # the kernel may have made it already
+        made = f"ip -n {netns} link add {_stated(link)} {_kind(link)} 2>/dev/null || true"
+        return [made, f"ip -n {netns} {settings(link)}"]
+    under = f"link {link.dev} " if isinstance(link, Stacked) else ""
+    if isinstance(link, Stacked) and link.dev_netns not in ("", netns):
+        born = _stated(replace(link, name=NEWBORN))
+        made = f"ip -n {link.dev_netns} link add {under}{born} netns {netns} {_kind(link)}"
+        return [made, f"ip -n {netns} link set {NEWBORN} name {link.name}", *_outside(netns, link)]
+    return [f"ip -n {netns} link add {under}{_stated(link)} {_kind(link)}", *_outside(netns, link)]
+
+
+NEWBORN = "newborn"
+"""A name for a device that is made in its parent's namespace, where its own may be taken, for another one."""
+
+
+def _outside(netns: str, link: Link) -> list[str]:
+    return [prefixed(netns, line) for line in _after(link)]
+
+
+def _kind(link: Link) -> str:
+    """What `ip link add` is told of a device's kind."""
+    name = devices.BY_TYPE[type(link)].name
+    words = [f"type {name}"]
     if isinstance(link, Bridge):
-        kind = "type bridge vlan_filtering 1" if link.vlan_filtering else "type bridge"
+        words += ["vlan_filtering 1 vlan_default_pvid 0"] if link.vlan_filtering else []
     elif isinstance(link, Vxlan):
-        local = f" local {link.local}" if link.local else ""
-        learning = "learning" if link.learning else "nolearning"
-        kind = f"type vxlan id {link.vni} dev {link.dev}{local} dstport {link.port} {learning}"
+        words += [f"id {link.vni}", *_tunnel(link), f"dstport {link.port}"]
+        words += ["learning" if link.learning else "nolearning"]
     elif isinstance(link, Vlan):
-        return [f"ip link add link {link.dev} {_stated(link)} type vlan id {link.vid}", *_after(link)]
-    else:
-        kind = ""
-    return [f"ip link add {_stated(link)} {kind}".rstrip(), *_after(link)]
+        words += [f"id {link.vid}"]
+    elif isinstance(link, Macvlan):
+        words += [f"mode {link.mode}"]
+    elif isinstance(link, Ipvlan):
+        words += [f"mode {link.mode} {link.flag}"]
+    elif isinstance(link, Tunnel | Vti):
+        words += _tunnel(link)
+        words += [f"key {link.key}"] if isinstance(link, Gre | Vti) and link.key else []
+        words += ["isatap"] if isinstance(link, Sit) and link.isatap else []
+    return " ".join(words)
 
 
-def _veth(name: str, link: Veth) -> Iterator[str]:
-    made, *after = make(link)
-    yield prefixed(name, made)
-    yield from (prefixed(name, line) for line in after)
-    yield from (prefixed(link.peer_netns, line) for line in _after(link.peer))
+def _tunnel(link: Vxlan | Tunnel | Vti) -> list[str]:
+    words = [f"dev {link.dev}"] if link.dev else []
+    words += [f"local {link.local}"] if link.local else []
+    if not isinstance(link, Vxlan):
+        words += [f"remote {link.remote}"] if link.remote else []
+    return words + ([f"ttl {link.ttl}"] if isinstance(link, Tunnel) and link.ttl else [])
+
+
+def settings(link: Link) -> str:
+    """The command that changes a device that is there, without the leading `ip`."""
+    words = [f"mtu {link.mtu}"] if link.mtu else []
+    words += [f"address {link.mac}"] if link.mac else []
+    words += [f"master {link.master}"] if link.master else []
+    words += [] if link.arp is None else ["arp on" if link.arp else "arp off"]
+    return f"link set {link.name} {' '.join([*words, 'up' if link.up else 'down'])}"
 
 
 def _stated(link: Link) -> str:
@@ -114,8 +186,9 @@ def _stated(link: Link) -> str:
 
 def _after(link: Link) -> list[str]:
     master = f" master {link.master}" if link.master else ""
+    arp = "" if link.arp is None else f" arp {'on' if link.arp else 'off'}"
     up = " up" if link.up else ""
-    return [f"ip link set {link.name}{master}{up}"] if master or up else []
+    return [f"ip link set {link.name}{master}{arp}{up}"] if master or arp or up else []
 
 
 def port_vlan(item: PortVlan) -> str:
@@ -134,8 +207,7 @@ def route(item: Route) -> str:
     six = "-6 " if ":" in item.dst else ""
     kind = "" if item.kind == "unicast" else f"{item.kind} "
     parts = [f"ip {six}route replace {kind}{item.dst}"]
-    parts += [f"via {'inet6 ' if item.via and ':' in item.via and not six else ''}{item.via}"] if item.via else []
-    parts += [f"dev {item.dev}"] if item.dev else []
+    parts += [_way(item.via, item.dev, bool(six))] if item.via or item.dev else []
     parts += [f"table {item.table}"] if item.table != MAIN else []
     parts += [f"proto {PROTOCOLS.get(item.proto, item.proto)}"] if item.proto != 3 else []
     parts += ["scope link"] if item.scope == "link" and not six else []
@@ -143,20 +215,33 @@ def route(item: Route) -> str:
     parts += ["onlink"] if item.onlink else []
     parts += [f"src {item.src}"] if item.src else []
     parts += [f"mtu {item.mtu}"] if item.mtu else []
+    parts += [_nexthop(hop, bool(six)) for hop in item.hops]
     return " ".join(parts)
+
+
+def _way(via: str | None, dev: str | None, six: bool) -> str:
+    gateway = f"via {'inet6 ' if ':' in via and not six else ''}{via}" if via else ""
+    return f"{gateway} dev {dev}".strip() if dev else gateway
+
+
+def _nexthop(hop: NextHop, six: bool) -> str:
+    weight = f" weight {hop.weight}" if hop.weight > 1 else ""
+    return f"nexthop {_way(hop.via, hop.dev, six)}{weight}{' onlink' if hop.onlink else ''}"
 
 
 def rule(item: Rule) -> str:
     mask = f"/{item.fwmask:#x}" if item.fwmask is not None else ""
     mark = f" fwmark {item.fwmark:#x}{mask}" if item.fwmark is not None else ""
     six = "-6 " if item.family == 6 else ""
-    return f"ip {six}rule add pref {item.priority} from {item.src or 'all'}{mark} lookup {item.table}"
+    to = f" to {item.dst}" if item.dst else ""
+    iif = f" iif {item.iif}" if item.iif else ""
+    return f"ip {six}rule add pref {item.priority} from {item.src or 'all'}{to}{mark}{iif} lookup {item.table}"
 
 
 def neighbour(item: Neighbour) -> str:
     if item.proxy:
         return f"ip neigh replace proxy {item.address} dev {item.dev}"
-    return f"ip neigh replace {item.address} lladdr {item.mac} dev {item.dev} nud permanent"
+    return f"ip neigh replace {item.address} lladdr {item.mac} dev {item.dev} nud {item.state}"
 
 
 def fdb(item: Fdb) -> str:

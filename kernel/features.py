@@ -14,6 +14,7 @@ from pathlib import Path
 from kernel import mounts, wire
 from kernel.errors import MissingTool, NotPermitted, PodpathError
 from kernel.namespaces import Namespaces
+from kernel.read import indexes
 from kernel.state import Rule
 
 NEWQDISC, NEWTFILTER, NEWACTION = 36, 44, 48
@@ -41,6 +42,30 @@ def _link(kind: str, data: bytes = b"") -> Callable[[wire.Rtnl], str]:
         return _unknown(rtnl, (wire.NEWLINK, wire.CREATE | wire.EXCL, body, lambda: kind), f"device type {kind}")
 
     return trial
+
+
+def _tunnel(kind: str, module: str, fallback: str) -> Callable[[wire.Rtnl], str]:
+    """Its module makes a device in every namespace, the machine's own too: on the machine it is not loaded for a lab,
+    and a namespace that has that device shows that it is loaded."""
+
+    def trial(rtnl: wire.Rtnl) -> str:
+        if fallback in indexes(rtnl):
+            return ""
+        if os.environ.get("PODPATH_KERNEL") != "embedded" and _loadable(module):
+            return f"module {module} is not loaded, and loading it would give the machine itself a device {fallback}"
+        return _link(kind)(rtnl)
+
+    return trial
+
+
+def _loadable(module: str) -> bool:
+    """The module is there, not in use yet, and would make its device (net.core.fb_tunnels_only_for_init_net below 2;
+    Documentation/admin-guide/sysctl/net.rst)."""
+    known = Path("/lib/modules", os.uname().release, "modules.dep")
+    if Path("/sys/module", module).exists() or not known.exists() or f"/{module}.ko" not in known.read_text():
+        return False
+    setting = Path("/proc/sys/net/core/fb_tunnels_only_for_init_net")
+    return not setting.exists() or setting.read_text().strip() != "2"
 
 
 def _unknown(rtnl: wire.Rtnl, request: wire.Request, what: str) -> str:
@@ -162,7 +187,11 @@ FEATURES: dict[str, Feature] = {
     "vlan-filtering": Feature("switches with access and trunk ports (802.1Q)", _filtering),
     "vlan": Feature("VLAN sub-interfaces: hybridnet VLAN, bifrost", _under("vlan", _VLAN)),
     "vxlan": Feature("hybridnet VXLAN, calico VXLAN", _link("vxlan", _VXLAN)),
-    "ipip": Feature("calico IPIP", _link("ipip")),
+    "ipip": Feature("calico IPIP", _tunnel("ipip", "ipip", "tunl0")),
+    "gre": Feature("GRE tunnels", _tunnel("gre", "ip_gre", "gre0")),
+    "sit": Feature("SIT and ISATAP tunnels", _tunnel("sit", "sit", "sit0")),
+    "vti": Feature("IPsec tunnels", _tunnel("vti", "ip_vti", "ip_vti0")),
+    "dummy": Feature("addresses that no wire has", _link("dummy")),
     "macvlan": Feature("bifrost", _under("macvlan", b"")),
     "ipvlan": Feature("ipvlan plugins", _under("ipvlan", b"")),
     "netem": Feature("delay and loss of links", _qdisc("netem")),

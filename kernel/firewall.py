@@ -103,23 +103,21 @@ def apply(namespaces: Namespaces, changes: Iterable[Change]) -> None:
 
     Raises KernelRefused with the tool's own words.
     """
-    wanted = [change for change in changes if _touched(change)]
+    wanted = [change for change in changes if change.redo & {"filters", "ipsets"}]
     _all(namespaces, ((c.add.name, ["ipset", "restore"], sets_text(c.add.ipsets)) for c in wanted if c.add.ipsets))
-    if any(change.add.filters or change.remove.filters for change in wanted):
-        _all(namespaces, (run for change in wanted for run in _restores(change, backend())))
+    ruled = [change for change in wanted if "filters" in change.redo]
+    if ruled:
+        kind = backend()
+        _all(namespaces, (run for change in ruled for run in _restores(change, kind)))
     stale = ((c.add.name, ["ipset", "restore"], _destroys(c)) for c in wanted)
     _all(namespaces, (run for run in stale if run[2]))
-
-
-def _touched(change: Change) -> bool:
-    return any((change.add.filters, change.add.ipsets, change.remove.filters, change.remove.ipsets))
 
 
 def _restores(change: Change, kind: str) -> Iterable[tuple[str, list[str], str]]:
     """A restore for each family; a table that is wanted no more is emptied by the same text."""
     for family, tool in ((4, "iptables"), (6, "ip6tables")):
-        text = rules_text(change.add.filters, family)
-        tables = {rule.table for rule in change.add.filters if rule.family == family}
+        text = rules_text(change.whole.filters, family)
+        tables = {rule.table for rule in change.whole.filters if rule.family == family}
         gone = {rule.table for rule in change.remove.filters if rule.family == family} - tables
         text += "".join(f"*{table}\nCOMMIT\n" for table in sorted(gone))
         if text:
@@ -127,7 +125,7 @@ def _restores(change: Change, kind: str) -> Iterable[tuple[str, list[str], str]]
 
 
 def _destroys(change: Change) -> str:
-    names = {one.name for one in change.remove.ipsets} - {one.name for one in change.add.ipsets}
+    names = {one.name for one in change.remove.ipsets} - {one.name for one in change.whole.ipsets}
     return "".join(f"destroy {name}\n" for name in sorted(names))
 
 

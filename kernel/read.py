@@ -1,7 +1,8 @@
-"""What the kernel has in one namespace, as the state types: netlink dumps through pyroute2's parsers.
+"""What the kernel has in one namespace, as the state types, out of netlink dumps.
 
-Left out is what nobody stated: the local table, multicast, the kernel's own connected routes, link-local
-addresses, learned neighbours and forwarding entries, and routes of a routing daemon unless asked for.
+Left out is what nobody stated: the local table, multicast, the kernel's own connected routes and link-local
+addresses, learned neighbours and forwarding entries, what a module makes by itself as long as it is down, and
+routes of a routing daemon unless asked for.
 """
 
 from __future__ import annotations
@@ -9,22 +10,49 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from ipaddress import ip_address, ip_network
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kernel import wire
-from kernel.state import Address, Bridge, Fdb, Link, Neighbour, Netns, PortVlan, Route, Rule, Sysctl, Veth, Vlan, Vxlan
+from kernel import devices, wire
+from kernel.diff import USUAL_IPV6_METRIC
+from kernel.state import (
+    Address,
+    Bridge,
+    Fdb,
+    Link,
+    Neighbour,
+    Netns,
+    NextHop,
+    PortVlan,
+    Route,
+    Rule,
+    Stacked,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
 
 KERNEL_PROTO, BGP_PROTO, ZEBRA_PROTO = 2, 186, 11
 """Route protocols (linux/rtnetlink.h)."""
 DEFAULT_RULES = {(0, 255), (32766, 254), (32767, 253)}
 """(priority, table) of the rules that every namespace is born with."""
-DEVICE_KEYS = (".conf.", ".neigh.")
-"""Sysctl trees that have a folder for each device; those of `all` and `default` count as the namespace's."""
-_KINDS = {1: "unicast", 6: "blackhole", 7: "unreachable", 9: "throw"}
-_SCOPES = {0: "global", 253: "link", 254: "host"}
-Dump = Callable[..., bytes]
+Elsewhere = Mapping[int, tuple[str, Mapping[int, str]]]
+"""Other namespaces by the number that the kernel gives them in this one: name, and devices by index."""
+_IFINFO, _IFADDR, _RTMSG = struct.Struct("=BxHiII"), struct.Struct("=BBBBi"), struct.Struct("=BBBBBBBBI")
+_NDMSG, _NEXTHOP, _U32, _S32 = (
+    struct.Struct("=BxHiHBB"),
+    struct.Struct("=HBBi"),
+    struct.Struct("=I"),
+    struct.Struct("=i"),
+)
+_KINDS = {number: name for name, number in wire.KINDS.items()}
+_SCOPES = {number: name for name, number in wire.SCOPES.items()}
+_STATES = {number: name for name, number in wire.NUD.items()}
+_PERMANENT, _NOPREFIXROUTE, _CLONED = 0x80, 0x200, 0x200
+"""IFA_F_PERMANENT, IFA_F_NOPREFIXROUTE (linux/if_addr.h) and RTM_F_CLONED."""
+_KERNELS_OWN = (1, 2, 3)
+"""IFA_PROTO of addresses on lo, from router advertisements, and link-local ones (linux/if_addr.h, from 5.18 on)."""
+_NSID = devices.LINK_NETNSID
 
 
 def parsed(data: bytes) -> Iterator[Any]:
@@ -34,190 +62,238 @@ def parsed(data: bytes) -> Iterator[Any]:
     yield from MarshalRtnl().parse(data)
 
 
-def indexes(rtnl: wire.Rtnl) -> dict[str, int]:
-    """Interface indexes by name, without pyroute2."""
-    data = rtnl.dump(wire.GETLINK, wire.ifinfo(0, None))
-    found = {}
+def bodies(data: bytes) -> Iterator[bytes]:
+    """The messages of a dump without their headers."""
     for offset, length, _ in wire.messages(data):
-        index = struct.unpack_from("=i", data, offset + wire.HEAD.size + 4)[0]
-        place, end = offset + wire.HEAD.size + 16, offset + length
-        while place + 4 <= end:
-            size, kind = struct.unpack_from("=HH", data, place)
-            if kind == 3:
-                found[data[place + 4 : place + size].rstrip(b"\0").decode()] = index
+        yield data[offset + wire.HEAD.size : offset + length]
+
+
+def indexes(rtnl: wire.Rtnl) -> dict[str, int]:
+    """Interface indexes by name."""
+    found = {}
+    for body in bodies(rtnl.dump(wire.GETLINK, wire.ifinfo(0, None))):
+        for kind, value in wire.each_attribute(body, _IFINFO.size):
+            if kind == devices.IFNAME:
+                found[_text(value)] = _IFINFO.unpack_from(body)[2]
                 break
-            place += (size + 3) & ~3
     return found
 
 
 class Reader:
-    """Reads one namespace through its socket."""
+    """Reads one namespace through its socket. `elsewhere` may be set to what is known of other namespaces, for the
+    devices that have their other part there."""
 
     def __init__(self, name: str, rtnl: wire.Rtnl) -> None:
         self.name, self.rtnl = name, rtnl
-        self.links = list(parsed(rtnl.dump(wire.GETLINK, wire.ifinfo(0, None))))
-        self.names: dict[int, str] = {link["index"]: link.get_attr("IFLA_IFNAME") for link in self.links}
+        self.elsewhere: Elsewhere = {}
+        self._links: dict[int, dict[int, bytes]] = {}
+        self._flags: dict[int, int] = {}
+        self.names: dict[int, str] = {}
+        for body in bodies(rtnl.dump(wire.GETLINK, wire.ifinfo(0, None))):
+            _, _, index, flags, _ = _IFINFO.unpack_from(body)
+            self._links[index] = found = wire.attributes(body, _IFINFO.size)
+            self._flags[index] = flags
+            self.names[index] = _text(found[devices.IFNAME])
+
+    def numbers(self) -> set[int]:
+        """What this namespace calls those in which its devices have their other part."""
+        return {_S32.unpack(found[_NSID])[0] for found in self._links.values() if _NSID in found}
 
     def netns(self, daemons: bool = False) -> Netns:
         """Everything; with `daemons` also the routes that routing daemons installed."""
+        links = tuple(self.links())
         return Netns(
             self.name,
-            links=tuple(self._link(link) for link in self.links if self.names[link["index"]] != "lo"),
-            port_vlans=tuple(self._port_vlans()),
+            links=links,
+            port_vlans=tuple(self._port_vlans()) if any(isinstance(link, Bridge) for link in links) else (),
             addresses=tuple(self._addresses()),
             routes=tuple(self._routes(daemons)),
             rules=tuple(self._rules()),
             neighbours=tuple(self._neighbours()),
-            fdb=tuple(self._fdb()),
+            fdb=tuple(self._fdb()) if any(isinstance(link, Vxlan) for link in links) else (),
         )
 
-    def _link(self, link: Any) -> Link:
-        info = link.get_attr("IFLA_LINKINFO")
-        kind = info.get_attr("IFLA_INFO_KIND") if info else None
-        data = (info.get_attr("IFLA_INFO_DATA") if info else None) or None
+    def links(self) -> Iterator[Link]:
+        """All devices but lo and those of a module that nobody took over."""
+        for index, name in self.names.items():
+            up = self._flags[index] & wire.UP
+            if name != "lo" and (up or name not in devices.KERNELS_OWN):
+                yield self._link(index)
+
+    def _link(self, index: int) -> Link:
+        found = self._links[index]
+        info = wire.attributes(found.get(devices.LINKINFO, b""))
+        kind, fields, under = devices.read_back(
+            _text(info.get(devices.INFO_KIND, b"")), info.get(devices.INFO_DATA, b"")
+        )
         common: dict[str, Any] = {
-            "name": self.names[link["index"]],
-            "mtu": link.get_attr("IFLA_MTU"),
-            "mac": link.get_attr("IFLA_ADDRESS"),
-            "master": self.names.get(link.get_attr("IFLA_MASTER") or 0),
-            "up": bool(link["flags"] & wire.UP),
+            "name": self.names[index],
+            "mtu": _number(found, devices.MTU),
+            "mac": found[devices.ADDRESS].hex(":") if len(found.get(devices.ADDRESS, b"")) == 6 else None,
+            "master": self.names.get(_number(found, devices.MASTER)),
+            "up": bool(self._flags[index] & wire.UP),
+            "arp": not self._flags[index] & wire.NOARP,
         }
-        under = self.names.get(link.get_attr("IFLA_LINK") or 0, "")
-        if kind == "bridge":
-            return Bridge(**common, vlan_filtering=bool(data and data.get_attr("IFLA_BR_VLAN_FILTERING")))
-        if kind == "vxlan" and data:
-            return Vxlan(
-                **common,
-                vni=data.get_attr("IFLA_VXLAN_ID"),
-                dev=self.names.get(data.get_attr("IFLA_VXLAN_LINK") or 0, ""),
-                local=data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6") or "",
-                port=data.get_attr("IFLA_VXLAN_PORT"),
-                learning=bool(data.get_attr("IFLA_VXLAN_LEARNING")),
-            )
-        if kind == "vlan" and data:
-            return Vlan(**common, dev=under, vid=data.get_attr("IFLA_VLAN_ID"))
-        return Veth(**common) if kind == "veth" else Link(**common)
+        netns, dev = self._other_part(found, under)
+        if issubclass(kind, Veth):
+            return Veth(**common, peer_netns=netns, peer=Link(dev))
+        if issubclass(kind, Stacked):
+            return kind(**common, **fields, dev=dev, dev_netns=netns)
+        if "dev" in kind.__dataclass_fields__:
+            fields["dev"] = dev
+        return kind(**common, **fields)
+
+    def _other_part(self, found: Mapping[int, bytes], under: int) -> tuple[str, str]:
+        """Namespace ("" is this one) and name of the device under this one, or of a veth's other end; unknown is ""."""
+        index = under or _number(found, devices.IFLA_LINK)
+        if _NSID not in found:
+            return "", self.names.get(index, "")
+        number = _S32.unpack(found[_NSID])[0]
+        name, names = self.elsewhere.get(number, ("?", {}))
+        return name, names.get(index, "")
 
     def _port_vlans(self) -> Iterator[PortVlan]:
         body = wire.ifinfo(0, None, socket.AF_BRIDGE) + wire.u32(29, 2)  # IFLA_EXT_MASK: RTEXT_FILTER_BRVLAN
         with contextlib.suppress(OSError):  # no bridge in this kernel
-            for link in parsed(self.rtnl.dump(wire.GETLINK, body)):
-                spec = link.get_attr("IFLA_AF_SPEC")
-                for vlan in spec.get_attrs("IFLA_BRIDGE_VLAN_INFO") if spec else ():
-                    flags = vlan["flags"]
-                    yield PortVlan(self.names[link["index"]], vlan["vid"], bool(flags & 2), bool(flags & 4))
+            for link in bodies(self.rtnl.dump(wire.GETLINK, body)):
+                spec = wire.attributes(link, _IFINFO.size).get(26, b"")
+                for kind, value in wire.each_attribute(spec):
+                    if kind == 2:
+                        flags, vid = struct.unpack("=HH", value)
+                        dev = self.names[_IFINFO.unpack_from(link)[2]]
+                        yield PortVlan(dev, vid, bool(flags & 2), bool(flags & 4))
 
     def _addresses(self) -> Iterator[Address]:
-        for item in parsed(self.rtnl.dump(wire.GETADDR, bytes(8))):
-            dev = self.names.get(item["index"], "")
-            text = item.get_attr("IFA_LOCAL") or item.get_attr("IFA_ADDRESS")
-            value = ip_address(text)
-            if value.is_loopback or (
-                value.version == 6 and value.is_link_local and not (item.get_attr("IFA_FLAGS") or 0) & 0x80
-            ):
+        for body in bodies(self.rtnl.dump(wire.GETADDR, bytes(8))):
+            family, length, _, scope, index = _IFADDR.unpack_from(body)
+            found = wire.attributes(body, _IFADDR.size)
+            flags, raw = _number(found, 8), found.get(2) or found[1]
+            dev = self.names.get(index, "")
+            if found.get(11, b"\0")[0] in _KERNELS_OWN or (dev == "lo" and raw[0] == 127) or not flags & _PERMANENT:
                 continue
-            if value.version == 6 and value.is_link_local and _eui64(self._mac(item["index"])) == value.packed[8:]:
-                continue
-            scope: Any = _SCOPES.get(item["scope"], "global")
-            scope = "global" if value.version == 6 else scope
-            flags = item.get_attr("IFA_FLAGS") or 0
-            yield Address(dev, f"{value}/{item['prefixlen']}", scope, bool(flags & 0x200))
-
-    def _mac(self, index: int) -> str:
-        return next((link.get_attr("IFLA_ADDRESS") or "" for link in self.links if link["index"] == index), "")
+            words: Any = _SCOPES.get(scope, "global") if family == socket.AF_INET else "global"
+            yield Address(dev, f"{socket.inet_ntop(family, raw)}/{length}", words, bool(flags & _NOPREFIXROUTE))
 
     def _routes(self, daemons: bool) -> Iterator[Route]:
         skipped = {KERNEL_PROTO} | (set() if daemons else {BGP_PROTO, ZEBRA_PROTO})
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for item in parsed(self.rtnl.dump(wire.GETROUTE, struct.pack("=B11x", family))):
-                table = item.get_attr("RTA_TABLE") or item["table"]
-                if table == 255 or item["proto"] in skipped or item["type"] not in _KINDS or item["flags"] & 0x200:
-                    continue
-                if (route := self._route(item, table, family)) is not None:
-                    yield route
+        for body in bodies(self.rtnl.dump(wire.GETROUTE, bytes(12))):
+            head = _RTMSG.unpack_from(body)
+            family, kind, flags = head[0], head[7], head[8]
+            if head[5] in skipped or kind not in _KINDS or flags & _CLONED or head[4] == 255:
+                continue
+            found = wire.attributes(body, _RTMSG.size)
+            if family == socket.AF_INET or (family == socket.AF_INET6 and found.get(1, b"\0")[0] < 0xFE):
+                yield self._route(head, found)
 
-    def _route(self, item: Any, table: int, family: int) -> Route | None:
-        everything = "0.0.0.0" if family == socket.AF_INET else "::"
-        network = ip_network(f"{item.get_attr('RTA_DST') or everything}/{item['dst_len']}")
-        if network.version == 6 and (network.is_multicast or str(network).startswith("fe80::")):
-            return None
-        kind: Any = _KINDS[item["type"]]
-        hop = (item.get_attr("RTA_MULTIPATH") or [item])[0]
-        metric = item.get_attr("RTA_PRIORITY") or 0
-        via = hop.get_attr("RTA_GATEWAY")
-        metrics = item.get_attr("RTA_METRICS")
-        oif = hop.get("oif") or hop.get_attr("RTA_OIF")
+    def _route(self, head: tuple[int, ...], found: Mapping[int, bytes]) -> Route:
+        family, length, _, _, table, proto, scope, number, flags = head
+        six = family == socket.AF_INET6
+        kind: Any = _KINDS[number]
+        metric = _number(found, 6)
+        hops = tuple(self._hops(found[9], family)) if 9 in found else ()
+        several = len(hops) > 1
+        dev, via, onlink = self.names.get(_number(found, 4)), _gateway(found, family), bool(flags & wire.ONLINK)
+        if hops and not several:
+            dev, via, onlink = hops[0].dev, hops[0].via, hops[0].onlink
         return Route(
-            str(network),
-            dev=self.names.get(oif or 0) if kind == "unicast" else None,
-            via=str(ip_address(via)) if via else None,
-            table=table,
+            f"{socket.inet_ntop(family, found.get(1, bytes(16 if six else 4)))}/{length}",
+            dev=dev if kind == "unicast" and not several else None,
+            via=None if several else via,
+            table=_number(found, 15) or table,
             kind=kind,
-            scope="link" if item["scope"] == 253 and kind == "unicast" else "global",
-            proto=item["proto"],
-            metric=0 if family == socket.AF_INET6 and metric == 1024 else metric,  # IP6_RT_PRIO_USER
-            onlink=bool(hop.get("flags", 0) & 4),
-            src=item.get_attr("RTA_PREFSRC"),
-            mtu=metrics.get_attr("RTAX_MTU") if metrics else None,
+            scope="link" if scope == 253 and kind == "unicast" else "global",
+            proto=proto,
+            metric=0 if six and metric == USUAL_IPV6_METRIC else metric,
+            onlink=onlink and not several,
+            src=socket.inet_ntop(family, found[7]) if 7 in found else None,
+            mtu=_number(wire.attributes(found.get(8, b"")), 2) or None,
+            hops=hops if several else (),
         )
 
+    def _hops(self, data: bytes, family: int) -> Iterator[NextHop]:
+        """RTA_MULTIPATH: rtnexthop after rtnexthop, each with its gateway."""
+        offset = 0
+        while offset + _NEXTHOP.size <= len(data):
+            length, flags, weight, index = _NEXTHOP.unpack_from(data, offset)
+            found = wire.attributes(data[offset : offset + length], _NEXTHOP.size)
+            yield NextHop(self.names.get(index, ""), _gateway(found, family), bool(flags & wire.ONLINK), weight + 1)
+            offset += (length + 3) & ~3
+
     def _rules(self) -> Iterator[Rule]:
-        for family, number in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
-            for item in parsed(self.rtnl.dump(wire.GETRULE, struct.pack("=B11x", family))):
-                table = item.get_attr("FRA_TABLE") or item["table"]
-                priority = item.get_attr("FRA_PRIORITY") or 0
-                if (priority, table) in DEFAULT_RULES:
-                    continue
-                source = item.get_attr("FRA_SRC")
-                mask = item.get_attr("FRA_FWMASK")
-                mark = item.get_attr("FRA_FWMARK", 0 if mask else None)  # the kernel does not state a mark of 0
-                source = str(ip_network(f"{source}/{item['src_len']}")) if source else None
-                which: Any = number
-                yield Rule(priority, table, which, source, mark, None if mask == 0xFFFFFFFF else mask)
+        for body in bodies(self.rtnl.dump(wire.GETRULE, bytes(12))):
+            family, to_length, from_length, _, table, _, _, action, _ = _RTMSG.unpack_from(body)
+            found = wire.attributes(body, _RTMSG.size)
+            table, priority = _number(found, 15) or table, _number(found, 6)
+            if action != 1 or (priority, table) in DEFAULT_RULES or family not in (socket.AF_INET, socket.AF_INET6):
+                continue
+            mask = _number(found, 16)
+            yield Rule(
+                priority,
+                table,
+                6 if family == socket.AF_INET6 else 4,
+                src=f"{socket.inet_ntop(family, found[2])}/{from_length}" if 2 in found else None,
+                fwmark=_number(found, 10) if 10 in found or 16 in found else None,
+                fwmask=None if mask in (0, 0xFFFFFFFF) else mask,
+                dst=f"{socket.inet_ntop(family, found[1])}/{to_length}" if 1 in found else None,
+                iif=_text(found[3]) if 3 in found else None,
+            )
 
     def _neighbours(self) -> Iterator[Neighbour]:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for flags in (0, wire.NTF_PROXY):
-                body = struct.pack("=BxHiHBB", family, 0, 0, 0, flags, 0)
-                for item in parsed(self.rtnl.dump(wire.GETNEIGH, body)):
-                    if not (flags or item["state"] & wire.PERMANENT) or not item.get_attr("NDA_DST"):
-                        continue
-                    target = str(ip_address(item.get_attr("NDA_DST")))
-                    dev = self.names.get(item["ifindex"], "")
-                    yield Neighbour(dev, target, None if flags else item.get_attr("NDA_LLADDR"), bool(flags))
+        """Permanent ones, NUD_NOARP ones that somebody stated (the kernel makes them too, with the device's own MAC
+        or for groups), and proxies."""
+        for proxy in (False, True):
+            head = _NDMSG.pack(0, 0, 0, 0, wire.NTF_PROXY if proxy else 0, 0)
+            for body in bodies(self.rtnl.dump(wire.GETNEIGH, head)):
+                family, _, index, state, _, _ = _NDMSG.unpack_from(body)
+                found = wire.attributes(body, _NDMSG.size)
+                if 1 not in found or family not in (socket.AF_INET, socket.AF_INET6) or index not in self.names:
+                    continue
+                dev, target, mac = self.names[index], socket.inet_ntop(family, found[1]), found.get(2)
+                if proxy:
+                    yield Neighbour(dev, target, proxy=True)
+                elif state in _STATES and not (state == wire.NUD_NOARP and self._made_itself(index, mac)):
+                    kind: Any = _STATES[state]
+                    yield Neighbour(dev, target, mac.hex(":") if mac else None, state=kind)
+
+    def _made_itself(self, index: int, mac: bytes | None) -> bool:
+        return not mac or bool(mac[0] & 1) or not any(mac) or mac == self._links[index].get(devices.ADDRESS)
 
     def _fdb(self) -> Iterator[Fdb]:
-        with contextlib.suppress(OSError):
-            body = struct.pack("=BxHiHBB", socket.AF_BRIDGE, 0, 0, 0, 0, 0)
-            for item in parsed(self.rtnl.dump(wire.GETNEIGH, body)):
-                if (target := item.get_attr("NDA_DST")) and item["state"] & wire.PERMANENT:
-                    yield Fdb(self.names.get(item["ifindex"], ""), item.get_attr("NDA_LLADDR"), str(ip_address(target)))
+        body = _NDMSG.pack(socket.AF_BRIDGE, 0, 0, 0, 0, 0)
+        for one in bodies(self.rtnl.dump(wire.GETNEIGH, body)):
+            _, _, index, state, _, _ = _NDMSG.unpack_from(one)
+            found = wire.attributes(one, _NDMSG.size)
+            if (target := found.get(1)) and state & wire.PERMANENT:
+                family = socket.AF_INET if len(target) == 4 else socket.AF_INET6
+                yield Fdb(self.names.get(index, ""), found[2].hex(":"), socket.inet_ntop(family, target))
 
 
-def _eui64(mac: str) -> bytes:
-    """The interface identifier that the kernel makes of a MAC (RFC 4291, appendix A)."""
-    raw = bytes.fromhex(mac.replace(":", "")) if mac else b""
-    return bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:] if len(raw) == 6 else b""
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode()
 
 
-def sysctl(item: Sysctl) -> Sysctl:
-    """The value that a key has now in this thread's namespace; empty when there is no such key."""
+def _number(found: Mapping[int, bytes], kind: int) -> int:
+    """A 32-bit attribute; 0 when it is not there."""
+    return int(_U32.unpack_from(found[kind])[0]) if kind in found else 0
+
+
+def _gateway(found: Mapping[int, bytes], family: int) -> str | None:
+    if 5 in found:
+        return socket.inet_ntop(family, found[5])
+    if 18 in found:  # RTA_VIA: family and address
+        return socket.inet_ntop(struct.unpack_from("=H", found[18])[0], found[18][2:])
+    return None
+
+
+def sysctl(key: str) -> Sysctl:
+    """What a key holds now in this thread's namespace; empty when there is no such key."""
     try:
-        with open(sysctl_path(item.key)) as file:
-            return Sysctl(item.key, " ".join(file.read().split()))
+        with open(sysctl_path(key)) as file:
+            return Sysctl(key, " ".join(file.read().split()))
     except OSError:
-        return Sysctl(item.key, "")
+        return Sysctl(key, "")
 
 
 def sysctl_path(key: str) -> str:
     """/proc/sys's file of a key; "/" and "." change places, as sysctl(8) has it."""
     return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
-
-
-def of_device(key: str) -> bool:
-    """The key exists only once its device does."""
-    for tree in DEVICE_KEYS:
-        _, found, rest = key.partition(tree)
-        if found:
-            return rest.split(".")[0] not in ("all", "default")
-    return False

@@ -19,13 +19,15 @@ IFNAMSIZ = 15
 
 @dataclass(frozen=True)
 class Link:
-    """A device and what every kind of device has. `master` is a bridge in the same namespace."""
+    """A device and what every kind of device has. `master` is a bridge in the same namespace; `arp` False sets
+    IFF_NOARP. What is None may be anything."""
 
     name: str
     mtu: int | None = None
     mac: str | None = None
     master: str | None = None
     up: bool = True
+    arp: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,80 @@ class Vxlan(Link):
 
 
 @dataclass(frozen=True)
-class Vlan(Link):
-    """An 802.1Q sub-interface of `dev`."""
+class Dummy(Link):
+    """A device that drops what it is given: a place for addresses."""
+
+
+@dataclass(frozen=True)
+class Stacked(Link):
+    """A device over `dev`, which is in namespace `dev_netns` ("" is the same one). It is stated, and born, where it
+    lives: a pod's eth0 over its node's NIC."""
 
     dev: str = ""
+    dev_netns: str = ""
+
+
+@dataclass(frozen=True)
+class Vlan(Stacked):
+    """An 802.1Q sub-interface."""
+
     vid: int = 0
+
+
+@dataclass(frozen=True)
+class Macvlan(Stacked):
+    """A device with a MAC of its own on another one's wire (ip-link(8)); `passthru` takes the other's MAC."""
+
+    mode: Literal["bridge", "private", "vepa", "passthru"] = "bridge"
+
+
+@dataclass(frozen=True)
+class Ipvlan(Stacked):
+    """A device that shares another one's MAC; packets find it by IP address (kernel: networking/ipvlan.rst).
+    All on one device have one `mode`; `flag` says how they reach each other."""
+
+    mode: Literal["l2", "l3", "l3s"] = "l2"
+    flag: Literal["bridge", "private", "vepa"] = "bridge"
+
+
+@dataclass(frozen=True)
+class Tunnel(Link):
+    """What tunnels over IPv4 have in common (ip-tunnel(8)). `local` and `remote` "" are any address, `dev` "" any
+    device, `ttl` 0 takes the inner packet's."""
+
+    local: str = ""
+    remote: str = ""
+    dev: str = ""
+    ttl: int = 0
+
+
+@dataclass(frozen=True)
+class Ipip(Tunnel):
+    """IPv4 in IPv4 (RFC 2003). `tunl0`, which the kernel's module makes in every namespace, is taken over."""
+
+
+@dataclass(frozen=True)
+class Gre(Tunnel):
+    """GRE (RFC 2784); `key` 0 is none (RFC 2890)."""
+
+    key: int = 0
+
+
+@dataclass(frozen=True)
+class Sit(Tunnel):
+    """IPv6 in IPv4 (RFC 4213); with `isatap` it has no remote and finds it in the inner address (RFC 5214)."""
+
+    isatap: bool = False
+
+
+@dataclass(frozen=True)
+class Vti(Link):
+    """An IPsec tunnel as a device: `key` is the mark of its security associations and policies (ip-link(8))."""
+
+    local: str = ""
+    remote: str = ""
+    dev: str = ""
+    key: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,10 +155,21 @@ class Address:
 
 
 @dataclass(frozen=True)
+class NextHop:
+    """One way of a route that has several."""
+
+    dev: str
+    via: str | None = None
+    onlink: bool = False
+    weight: int = 1
+
+
+@dataclass(frozen=True)
 class Route:
     """A route; the family is that of `dst` ("0.0.0.0/0" and "::/0" are the defaults).
 
-    `proto` is the rtnetlink protocol number (3 boot, 80 felix); `metric` 0 is the kernel's default.
+    `proto` is the rtnetlink protocol number (3 boot, 80 felix); `metric` 0 is the kernel's default. A route with
+    several next hops has them in `hops`, and no `dev` and `via`.
     """
 
     dst: str
@@ -101,11 +183,12 @@ class Route:
     onlink: bool = False
     src: str | None = None
     mtu: int | None = None
+    hops: tuple[NextHop, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A policy-routing rule (ip-rule(8)); `family` 4 or 6."""
+    """A policy-routing rule (ip-rule(8)); `src` and `dst` are prefixes, `iif` a device's name."""
 
     priority: int
     table: int
@@ -113,16 +196,20 @@ class Rule:
     src: str | None = None
     fwmark: int | None = None
     fwmask: int | None = None
+    dst: str | None = None
+    iif: str | None = None
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A permanent neighbour, or (`proxy`) an NTF_PROXY entry, which has no MAC."""
+    """A neighbour that the kernel never asks for, or (`proxy`) an NTF_PROXY entry, which has no MAC. `noarp` entries
+    go with their device's ARP, permanent ones stay."""
 
     dev: str
     address: str
     mac: str | None = None
     proxy: bool = False
+    state: Literal["permanent", "noarp"] = "permanent"
 
 
 @dataclass(frozen=True)

@@ -57,14 +57,19 @@ def lines(ns: Netns) -> list[str]:
 def apply(namespaces: Namespaces, changes: Iterable[Change]) -> None:
     """Replaces the root qdiscs of the devices concerned. Raises MissingFeature when the kernel lacks one."""
     for change in changes:
-        if change.same >= {"shaping", "rewrites"}:
+        if not change.redo & {"shaping", "rewrites"}:
             continue
-        add, remove = change.add, change.remove
+        name, whole = change.whole.name, change.whole
+        devices = _devices(change.add) | _devices(change.remove)
         if not change.fresh:
-            devices = {item.dev for part in (add, remove) for item in part.shaping}
-            devices |= {item.dev for part in (add, remove) for item in part.rewrites}
-            _batch(namespaces, add.name, [f"qdisc del dev {device} root" for device in sorted(devices)], force=True)
-        _batch(namespaces, add.name, lines(add))
+            _batch(namespaces, name, [f"qdisc del dev {device} root" for device in sorted(devices)], force=True)
+        shaping = tuple(item for item in whole.shaping if item.dev in devices)
+        rewrites = tuple(item for item in whole.rewrites if item.dev in devices)
+        _batch(namespaces, name, lines(Netns(name, shaping=shaping, rewrites=rewrites)))
+
+
+def _devices(ns: Netns) -> set[str]:
+    return {item.dev for item in ns.shaping} | {item.dev for item in ns.rewrites}
 
 
 def _batch(namespaces: Namespaces, name: str, commands: list[str], force: bool = False) -> None:

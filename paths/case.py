@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kernel.read import sysctl
-from kernel.state import Sysctl
 from paths.evidence import Witness, drops
 from paths.explain import Explainer
 from paths.lab import Lab
@@ -81,4 +80,4 @@ def dropping(case: Case, netns: str) -> str | None:
 def setting(case: Case, netns: str, key: str) -> str:
     """The value of a sysctl now; empty when there is no such key."""
     with case.lab.namespaces.inside(netns):
-        return sysctl(Sysctl(key, "")).value
+        return sysctl(key).value

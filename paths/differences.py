@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kernel import export
 from kernel.diff import change, ends, fits
-from kernel.state import Link, Netns, Veth
+from kernel.state import Link, Netns
 from paths.lab import Lab
 
 
@@ -21,20 +21,20 @@ def _of(lab: Lab, name: str, wanted_links: dict[str, Link]) -> Iterator[str]:
     actual = lab.engine.read(name)
     there = {link.name: link for link in actual.links}
     for device, link in wanted_links.items():
-        yield from _link(link, there.get(device))
+        yield from _link(name, link, there.get(device))
     wanted = lab.state[name]
     gone = {device for device in wanted_links if device not in there}
     lacking = change(wanted, Netns(name), actual).add
-    yield from (f"lacks `{line}`" for line in export.lines(_comparable(lacking, gone), links=False))
+    yield from (f"lacks `{line}`" for line in export.lines(_comparable(lacking, gone)))
     yield from (f"has `{line}`, which is not wanted" for line in _surplus(wanted, actual))
 
 
-def _link(wanted: Link, there: Link | None) -> Iterator[str]:
+def _link(netns: str, wanted: Link, there: Link | None) -> Iterator[str]:
     """One device against its wanted self."""
     if there is None:
         yield f"has no device {wanted.name}"
         return
-    if not (isinstance(wanted, Veth) or fits(wanted, there)):
+    if not fits(netns, wanted, there):
         yield f"{wanted.name} is another device than is wanted"
     if wanted.up and not there.up:
         yield f"{wanted.name} is down"
@@ -66,7 +66,7 @@ def _surplus(wanted: Netns, actual: Netns) -> Iterator[str]:
         neighbours=more.neighbours,
         fdb=more.fdb,
     )
-    yield from export.lines(added, links=False)
+    yield from export.lines(added)
 
 
 def _same_route(item: object, wanted: Netns) -> bool:

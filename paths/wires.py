@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kernel.diff import ends
-from kernel.state import Bridge, Link, State, Veth, Vlan, Vxlan
+from kernel.state import Bridge, Link, Stacked, State, Tunnel, Veth, Vti, Vxlan
 from paths.model import Sighting
 
 Place = tuple[str, str]
@@ -35,7 +35,7 @@ class Wires:
 
     def is_upper(self, place: Place) -> bool:
         """What leaves by this device leaves by one under it next."""
-        return isinstance(self.devices.get(place), Vxlan | Vlan | Bridge)
+        return isinstance(self.devices.get(place), Bridge | Stacked | Tunnel | Vti | Vxlan)
 
     def towards(self, netns: str, mac: str) -> str | None:
         """The port of bridge namespace `netns` behind which a device with this MAC is; None when none is."""
