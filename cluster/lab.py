@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from bgp.daemons import Routers
-from cluster.links import Device, with_down
+from cluster.links import Device, joined, with_down
 from cluster.model import Cluster
 from cluster.plan import cluster_of
 from kernel import carrier
@@ -22,9 +22,10 @@ from kernel.engine import Engine, Report
 from kernel.errors import BadInput, MissingFeature, meant
 from kernel.namespaces import Namespaces
 from kernel.resolver import Resolvers
-from kernel.state import State, Veth, merge
+from kernel.state import State, merge
 from plugins.contract import Mode, Wanted
 from plugins.registry import mode as find_mode
+from topologies.checks import LEAST_IPV6_MTU
 from topologies.spec import LabSpec, from_json
 from topologies.underlay import underlay
 
@@ -61,6 +62,7 @@ def plan(spec: LabSpec, plugin: str, mode: str, features: frozenset[str]) -> Pla
             raise MissingFeature(what, where=where, remedy="use --kernel embedded, which has every feature")
     cluster, notes = _carried(spec, chosen)
     wanted = chosen.wanted(cluster, features)
+    _check_mtu(spec, chosen, cluster, wanted)
     wanted = replace(wanted, notes=(*wanted.notes, *notes))
     return Plan(spec, plugin, mode, features, cluster, wanted, merge((underlay(spec), wanted.state)))
 
@@ -81,6 +83,14 @@ def _carried(spec: LabSpec, mode: Mode) -> tuple[Cluster, tuple[str, ...]]:
             what = f"{mode.plugin} {mode.name} can give pod {pod.name!r} no address" + (f" ({why})" if why else "")
             raise BadInput(what, where=f"{spec.name}: pools", remedy="give its network a pool of another family")
     return carried, tuple(f"pods have no IPv{version} here: {mode.lacks[version]}" for version in lacking)
+
+
+def _check_mtu(spec: LabSpec, mode: Mode, cluster: Cluster, wanted: Wanted) -> None:
+    """Raises BadInput when what a tunnel leaves of the links is less than IPv6 needs (RFC 8200, section 5)."""
+    six = any(":" in address for pod in cluster.pods for address in pod.addresses)
+    if six and wanted.pod_mtu < LEAST_IPV6_MTU:
+        what = f"{mode.plugin} {mode.name} leaves pods an MTU of {wanted.pod_mtu}, and their IPv6 addresses need 1280"
+        raise BadInput(what, where=f"{spec.name}: mtu", remedy="give the nodes' links a larger MTU, or pods no IPv6")
 
 
 class Lab:
@@ -130,40 +140,41 @@ class Lab:
 
     def plan(self, spec: str, plugin: str, mode: str) -> list[str]:
         """What `change` would do, a line for each step."""
-        return self.engine.plan(self._held(plan(from_json(spec), plugin, mode, self.features)))
+        wanted = plan(from_json(spec), plugin, mode, self.features)
+        return self.engine.plan(with_down(wanted.state, self._still_down(wanted)))
 
     def shape(self, a: str, b: str, values: Mapping[str, Any]) -> None:
         """Changes bandwidth, delay, loss or MTU of the link between `a` and `b`. Raises BadInput, MissingFeature."""
         spec = self.spec.with_link(a, b, **values)
-        self._apply(plan(spec, self.plugin, self.mode, self.features))
+        wanted = plan(spec, self.plugin, self.mode, self.features)
+        self._apply(wanted, self._still_down(wanted))
 
     def set_up(self, devices: Iterable[Device], up: bool) -> None:
         """Sets devices up or down, and keeps them so through later changes. Raises BadInput."""
         chosen = frozenset((netns, name) for netns, name in devices)
         for netns, name in sorted(chosen - _devices(self._plan.state)):
             raise BadInput(f"{netns!r} has no device {name!r}", remedy="`inspect` shows what there is")
-        self._down = self._down - chosen if up else self._down | chosen
-        self._apply(self._plan)
+        self._apply(self._plan, self._down - chosen if up else self._down | chosen)
         if up:
             carrier.wait(self.namespaces, self._plugged(chosen), CARRIER_S)
 
     def _plugged(self, devices: frozenset[Device]) -> list[Device]:
         """Those of `devices` that are an end of a link of which no end is down: they get a carrier."""
-        veths = [(ns.name, link) for ns in self.state.namespaces for link in ns.links if isinstance(link, Veth)]
-        pairs = [{(name, link.name), (link.peer_netns, link.peer.name)} for name, link in veths]
-        return sorted(device for pair in pairs if not pair & self._down for device in pair & devices)
+        others = joined(self.state)
+        return sorted(d for d in devices if d in others and not {d, others[d]} & self._down)
 
-    def _held(self, wanted: Plan) -> State:
-        """What to apply: the plan's state but for what was set down."""
-        return with_down(wanted.state, self._down & _devices(wanted.state))
+    def _still_down(self, wanted: Plan) -> frozenset[Device]:
+        """What was set down and is there still, plugged into what it was."""
+        before, now = joined(self._plan.state), joined(wanted.state)
+        there = _devices(wanted.state)
+        return frozenset(device for device in self._down & there if before.get(device) == now.get(device))
 
-    def _apply(self, wanted: Plan) -> Report:
-        held = self._held(wanted)
+    def _apply(self, wanted: Plan, down: frozenset[Device]) -> Report:
+        held = with_down(wanted.state, down)
         report = self.engine.apply(held)
         self.resolvers.set(held)
         self._resolve()
-        self._plan, self._state = wanted, held
-        self._down &= _devices(held)
+        self._plan, self._state, self._down = wanted, held, down
         COUNTER.pack_into(self._changes, 0, self.changes + 1)
         return report
 
@@ -171,7 +182,7 @@ class Lab:
         start = time.monotonic()
         said(f"{wanted.plugin} {wanted.mode}: {len(wanted.state.names)} namespaces")
         had_routers = bool(self._plan.wanted.routers)
-        report = self._apply(wanted)
+        report = self._apply(wanted, self._still_down(wanted))
         routers, notes = wanted.wanted.routers, list(wanted.wanted.notes)
         converged = None
         if routers or had_routers:
@@ -181,7 +192,9 @@ class Lab:
                 converged = self.routers.wait(CONVERGENCE_S)
         if self._down:
             devices = ", ".join(f"{netns}:{name}" for netns, name in sorted(self._down))
-            notes.append(f"down since you set them so: {devices}" + ("; BGP was not waited for" if routers else ""))
+            notes.append(
+                f"left down, as set at the prompt: {devices}" + ("; BGP was not waited for" if routers else "")
+            )
         return {
             "namespaces": len(wanted.state.names),
             "nodes": len(wanted.cluster.nodes),

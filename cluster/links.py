@@ -16,6 +16,13 @@ def with_down(state: State, down: frozenset[Device]) -> State:
     return State(tuple(_with_down(ns, down) for ns in state.namespaces)) if down else state
 
 
+def joined(state: State) -> dict[Device, Device]:
+    """The other end of each end of a veth pair."""
+    veths = [(ns.name, link) for ns in state.namespaces for link in ns.links if isinstance(link, Veth)]
+    pairs = {(name, veth.name): (veth.peer_netns, veth.peer.name) for name, veth in veths}
+    return pairs | {there: here for here, there in pairs.items()}
+
+
 def _with_down(ns: Netns, down: frozenset[Device]) -> Netns:
     links = tuple(_end(link, ns.name, down) for link in ns.links)
     routes = tuple(route for route in ns.routes if (ns.name, route.dev) not in down)

@@ -89,11 +89,12 @@ class LabCLI(CLI):
 
     def run(self) -> None:
         """Takes commands until it is left. Ctrl-C ends the command that runs; without a terminal, the prompt."""
-        greeting: str | None = GREETING if self.on_terminal else None
         before = termios.tcgetattr(self.stdin) if self.on_terminal else None
+        if self.on_terminal:
+            output(GREETING + "\n")
         while True:
             try:
-                self.cmdloop(greeting)
+                self.cmdloop()
                 return
             except KeyboardInterrupt:
                 output("\n")
@@ -102,7 +103,6 @@ class LabCLI(CLI):
                     self.status = 130
                     return
             finally:
-                greeting = None
                 if before is not None:
                     termios.tcsetattr(self.stdin, termios.TCSADRAIN, before)
 

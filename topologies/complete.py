@@ -44,7 +44,8 @@ class Completer:
         """What may follow `given`."""
         place = len(given)
         if command in ("link", "shape") and place == 1:
-            return self._neighbours(given[0])
+            pods = {pod.name for pod in self.net.pods} if command == "shape" else set()
+            return [name for name in self._neighbours(given[0]) if name not in pods]
         if command == "link" and place == 2:
             return ["up", "down"]
         if command == "shape" and place >= 2:
