@@ -7,7 +7,6 @@ one rank before the next rank.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
 
 from kernel import devices, diff, wire
 from kernel.diff import Links, Place
@@ -41,21 +40,23 @@ class Linker:
     def __init__(self, spaces: Spaces, wanted: Links, there: dict[str, dict[str, Link]]) -> None:
         self.spaces, self.wanted, self.there = spaces, wanted, there
         self._late: set[Place] = set()
-        """Devices that are not as wanted when they are born: other ends, and those taken over."""
+        """Devices made that are not as wanted yet: other ends, and those taken over."""
 
     def run(self) -> None:
-        """Makes and settles. What had to go must have gone already (`remove`). Raises KernelRefused."""
+        """Makes and settles, those first on which others stand: one that is down takes no device on it. What had to
+        go must have gone already (`remove`). Raises KernelRefused."""
         for row in diff.ranks(self.wanted):
             queues: dict[str, list[wire.Request]] = {}
             for netns, link in row:
                 if link.name not in self.there[netns]:
                     self._make(queues, netns, link)
+                self._settle(queues, netns, link.name)
+                if isinstance(link, Veth):
+                    self._settle(queues, link.peer_netns, link.peer.name)
             self._flush(queues)
-        queues = {}
+            self._complete()
         for netns, links in self.wanted.items():
-            self._settle(queues.setdefault(netns, []), netns, links)
             self.spaces[netns].links = dict(links)
-        self._flush(queues)
 
     def remove(self, gone: set[Place]) -> None:
         """Removes devices; some go with others."""
@@ -114,19 +115,27 @@ class Linker:
         fd, master = self.spaces.namespaces.fd(far_netns), self.spaces.master(netns, near)
         queues.setdefault(netns, []).append(devices.new_veth(near, index, far, far_index, fd, master))
 
-    def _settle(self, queue: list[wire.Request], netns: str, links: Mapping[str, Link]) -> None:
-        """What could not be stated when a device was made, and what has changed since."""
-        for name, link in links.items():
-            before, index = self.there[netns].get(name), self.spaces[netns].index[name]
-            if before is not None and not diff.settled(link, before):
-                moved = link.master != before.master
-                master = (self.spaces.master(netns, link) or 0) if moved else None
-                queue.append(devices.set_link(index, link, master))
-                if isinstance(link, Bridge) and devices.filters(link) != devices.filters(before):
-                    queue.append(devices.filtering(index, link))
-            elif before is None and (netns, name) in self._late:
-                stated = link if name in devices.FALLBACK else Link(name, up=link.up, arp=link.arp)
-                queue.append(devices.set_link(index, stated, self.spaces.master(netns, link)))
+    def _settle(self, queues: dict[str, list[wire.Request]], netns: str, name: str) -> None:
+        """What has changed of a device that was there."""
+        link, before = self.wanted[netns][name], self.there[netns].get(name)
+        if before is None or diff.settled(link, before):
+            return
+        queue, index = queues.setdefault(netns, []), self.spaces[netns].index[name]
+        master = (self.spaces.master(netns, link) or 0) if link.master != before.master else None
+        queue.append(devices.set_link(index, link, master))
+        if isinstance(link, Bridge) and devices.filters(link) != devices.filters(before):
+            queue.append(devices.filtering(index, link))
+
+    def _complete(self) -> None:
+        """What could not be stated when a device was made."""
+        queues: dict[str, list[wire.Request]] = {}
+        for netns, name in sorted(self._late):
+            link = self.wanted[netns][name]
+            stated = link if name in devices.FALLBACK else Link(name, up=link.up, arp=link.arp)
+            request = devices.set_link(self.spaces[netns].index[name], stated, self.spaces.master(netns, link))
+            queues.setdefault(netns, []).append(request)
+        self._late.clear()
+        self._flush(queues)
 
     def _flush(self, queues: dict[str, list[wire.Request]]) -> None:
         for netns, requests in queues.items():

@@ -10,6 +10,11 @@ from plugins.contract import Mode
 MODES = {
     "hybridnet-vxlan": "plugins.hybridnet.vxlan:Vxlan",
     "calico-bgp": "plugins.calico.bgp:Bgp",
+    "bifrost-macvlan": "plugins.bifrost.macvlan:OnVlan",
+    "macvlan-bridge": "plugins.macvlan.bridge:Bridge",
+    "ipvlan-l2": "plugins.ipvlan.l2:L2",
+    "ipvlan-l3": "plugins.ipvlan.l3:L3",
+    "terway-ipvlan": "plugins.terway.ipvlan:OverIpvlan",
 }
 """PLUGIN-MODE and the class that is it; imported when asked for."""
 

@@ -64,6 +64,14 @@ def _payload(protocol: int, data: bytes) -> list[str]:
     return [f"UDP {port}", f"VXLAN {vni}" if flags == 8 else f"VXLAN with flags {flags:#x}", *layers(data[16:])]
 
 
+def ttl(frame: bytes) -> int:
+    """The TTL or hop limit of a frame's outermost IP header."""
+    start = 14
+    while frame[start - 2 : start] == b"\x81\x00":
+        start += 4
+    return frame[start + (8 if frame[start] >> 4 == 4 else 7)]
+
+
 def ends(source: str, target: str) -> str:
     """The layer of a packet between two addresses."""
     return f"IPv{ip_address(source).version} {ip_address(source)} > {ip_address(target)}"

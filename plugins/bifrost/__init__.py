@@ -1,0 +1,1 @@
+"""bifrost (HarmonyCloud): one file a mode."""

@@ -1,0 +1,1 @@
+"""ipvlan by itself, as the CNI project's reference plugin has it: one file a mode."""

@@ -1,0 +1,1 @@
+"""terway (Alibaba Cloud): one file a mode."""
