@@ -16,7 +16,7 @@ from bgp.daemons import Routers
 from cluster.links import Device, joined, with_down
 from cluster.model import Cluster
 from cluster.plan import cluster_of
-from kernel import carrier
+from kernel import carrier, claims
 from kernel.diff import ends
 from kernel.engine import Engine, Report
 from kernel.errors import BadInput, MissingFeature, meant
@@ -103,7 +103,7 @@ class Lab:
         self.routers = Routers(self.namespaces, folder)
         self.resolvers = Resolvers(self.namespaces)
         self._resolving: threading.Thread | None = None
-        self._state = wanted.state
+        self._state, self._applied = wanted.state, State()
         self._down: frozenset[Device] = frozenset()
         self._changes = mmap.mmap(-1, COUNTER.size)
 
@@ -169,12 +169,12 @@ class Lab:
         there = _devices(wanted.state)
         return frozenset(device for device in self._down & there if before.get(device) == now.get(device))
 
-    def _apply(self, wanted: Plan, down: frozenset[Device]) -> Report:
+    def _apply(self, wanted: Plan, down: frozenset[Device], said: Said = lambda _: None) -> Report:
         held = with_down(wanted.state, down)
-        report = self.engine.apply(held)
+        report = claims.apply(self.engine, held, self._applied, said)
         self.resolvers.set(held)
         self._resolve()
-        self._plan, self._state, self._down = wanted, held, down
+        self._plan, self._state, self._applied, self._down = wanted, held, held, down
         COUNTER.pack_into(self._changes, 0, self.changes + 1)
         return report
 
@@ -182,7 +182,7 @@ class Lab:
         start = time.monotonic()
         said(f"{wanted.plugin} {wanted.mode}: {len(wanted.state.names)} namespaces")
         had_routers = bool(self._plan.wanted.routers)
-        report = self._apply(wanted, self._still_down(wanted))
+        report = self._apply(wanted, self._still_down(wanted), said)
         routers, notes = wanted.wanted.routers, list(wanted.wanted.notes)
         converged = None
         if routers or had_routers:

@@ -92,6 +92,8 @@ class Cluster:
     routers: tuple[Speaker, ...] = ()
     service_cidrs: tuple[str, ...] = ()
     """Ranges of service addresses, which no device has; at most one of a family."""
+    address_check_s: float = 3.0
+    """How long a pod's address is probed for on a physical network, seconds."""
 
     def node(self, name: str) -> Node:
         return next(n for n in self.nodes if n.name == name)
@@ -117,6 +119,7 @@ class Cluster:
             tuple(replace(one, addresses=kept(one.addresses)) for one in self.reflectors),
             tuple(replace(one, addresses=kept(one.addresses)) for one in self.routers),
             kept(self.service_cidrs),
+            self.address_check_s,
         )
 
 

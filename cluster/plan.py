@@ -25,6 +25,7 @@ def cluster_of(spec: LabSpec) -> Cluster:
         reflectors=tuple(Speaker(r.name, r.addresses, cluster_id=r.cluster_id) for r in spec.reflectors),
         routers=_routers(spec),
         service_cidrs=spec.service_cidrs,
+        address_check_s=spec.address_check / 1e6,
     )
 
 

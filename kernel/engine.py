@@ -30,6 +30,11 @@ class Report:
     removed: int
     seconds: float
 
+    def plus(self, other: Report) -> Report:
+        """Both, one after the other."""
+        counts = (self.messages + other.messages, self.made + other.made, self.removed + other.removed)
+        return Report(*counts, self.seconds + other.seconds)
+
 
 @dataclass(frozen=True)
 class _Difference:
@@ -183,6 +188,9 @@ class Engine:
         requests += [self._port_vlan(name, item) for item in what.port_vlans]
         requests += [wire.address(item, self._spaces.index(name, item.dev)) for item in what.addresses]
         self._send(name, requests)
+        foreign = [item for item in what.addresses if not item.own]
+        if requests := [one for item in foreign for one in wire.disown(item, known[item.dev])]:
+            self._spaces.attempt(name, requests)
         self._sysctls(name, [item for item in what.sysctls if diff.device_of(item.key)])
         for route in what.routes:
             for device in _devices(route):

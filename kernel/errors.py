@@ -7,6 +7,7 @@ PodpathError            shown to the user as one message, exit status 2
 ├── NotPermitted        the machine forbids it: the message names the setting
 ├── LabBusy             a lab of that name runs already, or none runs
 ├── KernelRefused       netlink answered with an error although the state looked right
+├── AddressInUse        a host on the wire has an address that a pod is to have: give another
 └── NotConverged        what was awaited did not happen before the deadline
 """
 
@@ -54,6 +55,10 @@ class LabBusy(PodpathError):
 
 class KernelRefused(PodpathError):
     """A netlink request failed; carries the object and the errno text."""
+
+
+class AddressInUse(PodpathError):
+    """Another host answers for an address; carries its MAC."""
 
 
 class NotConverged(PodpathError):

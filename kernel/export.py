@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_interface
 
 from kernel import devices, diff, firewall, tc
 from kernel.devices import FALLBACK
@@ -12,6 +13,7 @@ from kernel.state import (
     MAIN,
     Address,
     Bridge,
+    Claim,
     Fdb,
     Gre,
     Ipvlan,
@@ -61,6 +63,8 @@ def as_ip(state: State) -> str:
 def prefixed(name: str, line: str) -> str:
     """A command as it must be typed to act in namespace `name`."""
     tool, _, rest = line.partition(" ")
+    if tool == "#":
+        return line
     return f"{tool} -n {name} {rest}" if tool in ("ip", "bridge", "tc") else f"ip netns exec {name} {line}"
 
 
@@ -97,6 +101,7 @@ def removals(ns: Netns) -> list[str]:
 def _objects(ns: Netns, *, early: bool) -> Iterator[str]:
     yield from (port_vlan(item) for item in ns.port_vlans)
     yield from (address(item) for item in ns.addresses)
+    yield from (line for item in ns.addresses if not item.own for line in disown(item))
     yield from (f"sysctl -qw {_words(item.key, item.value)}" for item in ns.sysctls if early or not _early(item.key))
     yield from (route(item) for item in sorted(ns.routes, key=lambda item: item.via is not None))
     yield from (rule(item) for item in ns.rules)
@@ -104,6 +109,7 @@ def _objects(ns: Netns, *, early: bool) -> Iterator[str]:
     yield from (fdb(item) for item in ns.fdb)
     yield from firewall.lines(ns)
     yield from (f"tc {line}" for line in tc.lines(ns))
+    yield from (line for item in ns.claims for line in claim(item))
 
 
 def _early(key: str) -> bool:
@@ -203,6 +209,14 @@ def address(item: Address) -> str:
     return f"ip addr add {item.address} dev {item.dev}{scope}{nodad}{quiet}"
 
 
+def disown(item: Address) -> Iterator[str]:
+    """What `ip route show table local` has of an address; older kernels also have a broadcast route for the first
+    address of the network."""
+    interface = ip_interface(item.address)
+    yield f"ip route del local {interface.ip} dev {item.dev} table local"
+    yield f"ip route del broadcast {interface.network.broadcast_address} dev {item.dev} table local"
+
+
 def route(item: Route) -> str:
     six = "-6 " if ":" in item.dst else ""
     kind = "" if item.kind == "unicast" else f"{item.kind} "
@@ -242,6 +256,16 @@ def neighbour(item: Neighbour) -> str:
     if item.proxy:
         return f"ip neigh replace proxy {item.address} dev {item.dev}"
     return f"ip neigh replace {item.address} lladdr {item.mac} dev {item.dev} nud {item.state}"
+
+
+def claim(item: Claim) -> Iterator[str]:
+    """As comments: arping is not installed everywhere, and knows no IPv6."""
+    if item.check_s:
+        yield f"# {item.gateway} must answer on {item.dev}, and nobody for {item.address} of {item.owner}, then:"
+    if ":" in item.address:
+        yield f"# an unsolicited neighbour advertisement for {item.address} on {item.dev}"
+    else:
+        yield f"# arping -U -c 1 -I {item.dev} {item.address}; arping -A -c 1 -I {item.dev} {item.address}"
 
 
 def fdb(item: Fdb) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from kernel import devices, wire
 from kernel.diff import USUAL_IPV6_METRIC
 from kernel.state import (
+    LOCAL,
     Address,
     Bridge,
     Fdb,
@@ -48,6 +49,8 @@ _NDMSG, _NEXTHOP, _U32, _S32 = (
 _KINDS = {number: name for name, number in wire.KINDS.items()}
 _SCOPES = {number: name for name, number in wire.SCOPES.items()}
 _STATES = {number: name for name, number in wire.NUD.items()}
+_LOCAL_TYPE = 2
+"""RTN_LOCAL (linux/rtnetlink.h)."""
 _PERMANENT, _NOPREFIXROUTE, _CLONED = 0x80, 0x200, 0x200
 """IFA_F_PERMANENT, IFA_F_NOPREFIXROUTE (linux/if_addr.h) and RTM_F_CLONED."""
 _KERNELS_OWN = (1, 2, 3)
@@ -172,7 +175,18 @@ class Reader:
             if found.get(11, b"\0")[0] in _KERNELS_OWN or (dev == "lo" and raw[0] == 127) or not flags & _PERMANENT:
                 continue
             words: Any = _SCOPES.get(scope, "global") if family == socket.AF_INET else "global"
-            yield Address(dev, f"{socket.inet_ntop(family, raw)}/{length}", words, bool(flags & _NOPREFIXROUTE))
+            own = words != "link" or raw in self._own()
+            yield Address(dev, f"{socket.inet_ntop(family, raw)}/{length}", words, bool(flags & _NOPREFIXROUTE), own)
+
+    def _own(self) -> set[bytes]:
+        """The IPv4 addresses that the kernel takes for its own: those with a route of type local in the table local."""
+        request = struct.pack("=B11x", socket.AF_INET)
+        found = set()
+        for body in bodies(self.rtnl.dump(wire.GETROUTE, request)):
+            head = _RTMSG.unpack_from(body)
+            if (head[4], head[7]) == (LOCAL, _LOCAL_TYPE):
+                found.add(wire.attributes(body, _RTMSG.size)[1])
+        return found
 
     def _routes(self, daemons: bool) -> Iterator[Route]:
         skipped = {KERNEL_PROTO} | (set() if daemons else {BGP_PROTO, ZEBRA_PROTO})

@@ -146,12 +146,14 @@ class PortVlan:
 
 @dataclass(frozen=True)
 class Address:
-    """An address on a device; `noprefixroute` keeps the kernel from adding the connected route."""
+    """An address on a device; `noprefixroute` keeps the kernel from adding the connected route. With `own` False (IPv4)
+    the kernel's routes to it in the table local are taken away: ARP may use it as sender, but it is not this host's."""
 
     dev: str
     address: str
     scope: Literal["global", "link", "host"] = "global"
     noprefixroute: bool = False
+    own: bool = True
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,19 @@ class Resolver:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """This host stands for `address`, which `owner` (a pod) has, on the wire of `dev`. When the claim is new, `gateway`
+    must answer there and nobody may answer for the address, each within `check_s` seconds (0: unchecked), before
+    anything here does; then it is announced. Something to do, not something to be: nothing is read back."""
+
+    dev: str
+    address: str
+    owner: str
+    gateway: str
+    check_s: float
+
+
+@dataclass(frozen=True)
 class Netns:
     """All that is wanted in one network namespace. `lo` is always up and is not listed."""
 
@@ -294,6 +309,7 @@ class Netns:
     rewrites: tuple[BroadcastRewrite, ...] = ()
     shaping: tuple[Shaping, ...] = ()
     resolvers: tuple[Resolver, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
     def plus(self, other: Netns) -> Netns:
         """Both states in one namespace, this one's objects first."""

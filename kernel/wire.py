@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface, ip_network
 
 from kernel.errors import KernelRefused
-from kernel.state import Address, Fdb, Neighbour, NextHop, Route, Rule
+from kernel.state import LOCAL, Address, Fdb, Neighbour, NextHop, Route, Rule
 
 REQUEST, ACK, REPLACE, EXCL, CREATE, APPEND, DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x800, 0x300
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
@@ -95,6 +95,8 @@ def ifinfo(index: int, up: bool | None, family: int = 0, arp: bool | None = None
 ONLINK = 4
 """RTNH_F_ONLINK"""
 SCOPES = {"global": 0, "link": 253, "host": 254}
+_NOWHERE = 255
+"""RT_SCOPE_NOWHERE: any scope, when a route is deleted."""
 KINDS = {"unicast": 1, "blackhole": 6, "unreachable": 7, "throw": 9}
 
 
@@ -110,6 +112,18 @@ def address(item: Address, index: int, remove: bool = False) -> Request:
     if remove:
         return DELADDR, 0, body, lambda: f"removing address {item.address} from {item.dev}"
     return NEWADDR, CREATE | REPLACE, body, lambda: f"address {item.address} on {item.dev}"
+
+
+def disown(item: Address, index: int) -> list[Request]:
+    """Takes an address's routes out of the table local; some kernels have no broadcast route for the network's first
+    address, and refuse that one."""
+    interface = ip_interface(item.address)
+    found = []
+    for target in (interface.ip, interface.network.network_address, interface.network.broadcast_address):
+        head = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, LOCAL, 0, _NOWHERE, 0, 0)
+        body = head + attr(1, target.packed) + u32(4, index) + attr(7, interface.ip.packed)
+        found.append((DELROUTE, 0, body, lambda: f"disowning {item.address} on {item.dev}"))
+    return found
 
 
 def route(item: Route, devices: Mapping[str, int], remove: bool = False) -> Request:

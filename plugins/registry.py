@@ -9,6 +9,7 @@ from plugins.contract import Mode
 
 MODES = {
     "hybridnet-vxlan": "plugins.hybridnet.vxlan:Vxlan",
+    "hybridnet-vlan": "plugins.hybridnet.vlan:Vlan",
     "calico-bgp": "plugins.calico.bgp:Bgp",
     "bifrost-macvlan": "plugins.bifrost.macvlan:OnVlan",
     "macvlan-bridge": "plugins.macvlan.bridge:Bridge",

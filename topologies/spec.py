@@ -151,6 +151,9 @@ class LabSpec(Part):
     pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1, description="a list such as [{cidr: 10.244.0.0/16}]")]
     service_cidrs: Annotated[tuple[Prefix, ...], Field(max_length=2)] = ("10.96.0.0/12",)
     """Where service addresses come from, at most one range of a family; kubeadm's default."""
+    address_check: Delay = 3 * 10**6
+    """For how long it is probed whether a host on the physical network has a pod's address already, for plugins that
+    do so; 0 is not at all. hybridnet's --vlan-check-timeout, whose default is 3 s."""
     switches: Annotated[tuple[SwitchSpec, ...], Field(min_length=1, description="a list such as [{name: s1}]")]
     links: tuple[LinkSpec, ...] = ()
     nodes: Annotated[

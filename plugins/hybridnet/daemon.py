@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_interface
 from typing import Literal
 
-from cluster.model import Cluster, Node, Pod, family, host_veth
+from cluster.model import Cluster, Node, Pod, Pool, family, host_veth
+from kernel.errors import BadInput
 from kernel.state import Address, Neighbour, Netns, Route, Rule, State, Sysctl, merge
 from plugins import veth
 from plugins.hybridnet import firewall
@@ -27,6 +28,7 @@ NAT_MARKS = 0x4040
 REPLY_MARK = 0x20
 OVERHEAD = 50
 """Bytes that VXLAN adds: Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)."""
+EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 FAMILIES: tuple[Literal[4, 6], ...] = (4, 6)
 NEEDS = frozenset({"veth", "policy-routing", "policy-routing-v6", "proxy-neigh", "iptables", "ipset"})
 """Kernel features that every mode needs."""
@@ -46,6 +48,19 @@ class Subnet:
     def family(self) -> int:
         """4 or 6."""
         return family(self.cidr)
+
+
+def networks(cluster: Cluster, underlay: Callable[[Pool], bool]) -> tuple[tuple[Pool, ...], tuple[Pool, ...]]:
+    """The pools of the overlay network and those that are `underlay`. Raises BadInput for a network that is both."""
+    found: tuple[list[Pool], list[Pool]] = ([], [])
+    kinds: dict[str, bool] = {}
+    for pool in cluster.pools:
+        kind = underlay(pool)
+        if kinds.setdefault(pool.network, kind) != kind:
+            what = f"network {pool.network!r} is part overlay, part underlay"
+            raise BadInput(what, where="pools", remedy="make its pools alike, or give them networks of their own")
+        found[kind].append(pool)
+    return tuple(found[False]), tuple(found[True])
 
 
 def state(cluster: Cluster, subnets: Callable[[Node], Sequence[Subnet]]) -> State:
