@@ -277,8 +277,9 @@ def del_link(index: int, name: str) -> Request:
 
 
 def filtering(index: int, link: Bridge) -> Request:
-    """Switches 802.1Q filtering of a bridge on or off."""
-    info = nest(LINKINFO, text(INFO_KIND, "bridge"), nest(INFO_DATA, attr(7, bytes([link.vlan_filtering]))))
+    """Switches 802.1Q filtering of a bridge on, with no VLAN that every port is in, or off."""
+    data = attr(7, bytes([link.vlan_filtering])) + attr(39, _NO_PVID)
+    info = nest(LINKINFO, text(INFO_KIND, "bridge"), nest(INFO_DATA, data))
     return NEWLINK, 0, ifinfo(index, None) + info, lambda: f"VLAN filtering of {link.name}"
 
 

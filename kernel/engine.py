@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from kernel.namespaces import Namespaces
 from kernel.read import sysctl_path
 from kernel.spaces import Counts, Spaces
 from kernel.state import IFNAMSIZ, Bridge, Link, Netns, Route, State, Sysctl, Veth
+
+MOST_PORTS = 1023
+"""Ports that a Linux bridge takes (net/bridge/br_private.h: BR_PORT_BITS is 10, port 0 is not used)."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class Engine:
                 changes[ns.name] = diff.change(ns, Netns(ns.name), None)
                 continue
             names = {device for netns, device in lost if netns == ns.name}
-            rest = diff.without(actual[ns.name], names)
+            rest = diff.without(actual[ns.name], names - devices.FALLBACK.keys())
             changes[ns.name] = diff.change(ns, self._spaces[ns.name].applied, rest)
             there[ns.name] = {name: link for name, link in there[ns.name].items() if name not in names}
         return _Difference(wanted, frozenset(lost), there, changes)
@@ -282,3 +286,10 @@ def check(state: State) -> None:
                 if (place, device) in seen:
                     raise BadInput(f"the device {device} is stated twice", where=place)
                 seen.add((place, device))
+    ends = diff.ends(state)
+    diff.ranks(ends)
+    ports = Counter((netns, link.master) for netns, links in ends.items() for link in links.values() if link.master)
+    for (netns, bridge), count in ports.items():
+        if count > MOST_PORTS:
+            what = f"the bridge {bridge} would have {count} ports, and takes {MOST_PORTS}"
+            raise BadInput(what, where=f"namespace {netns}", remedy="spread them over several bridges")

@@ -11,6 +11,7 @@ import errno
 from kernel import devices, diff, wire
 from kernel.diff import Links, Place
 from kernel.errors import KernelRefused, MissingFeature, PodpathError
+from kernel.read import indexes
 from kernel.spaces import Spaces
 from kernel.state import Bridge, Link, Stacked, Veth
 
@@ -98,10 +99,12 @@ class Linker:
         if link.name not in self.spaces[netns].index:
             request = self._plain(netns, netns, link)
             refused = self.spaces.attempt(netns, [request])
-            self.spaces.renew(netns)
+            index = self.spaces[netns].index
+            del index[link.name]
+            index.update(indexes(self.spaces[netns].rtnl))
             if not refused:
                 return
-            if refused[0].errno != errno.EEXIST or link.name not in self.spaces[netns].index:
+            if refused[0].errno != errno.EEXIST or link.name not in index:
                 raise _refused(netns, refused)
         self._late.add((netns, link.name))
 
@@ -141,6 +144,7 @@ class Linker:
         for netns, requests in queues.items():
             if requests and (refused := self.spaces.attempt(netns, requests)):
                 raise _refused(netns, refused)
+            requests.clear()
 
 
 def _refused(netns: str, refused: list[wire.Refusal]) -> PodpathError:

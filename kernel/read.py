@@ -18,7 +18,6 @@ from kernel.diff import USUAL_IPV6_METRIC
 from kernel.state import (
     LOCAL,
     Address,
-    Bridge,
     Fdb,
     Link,
     Neighbour,
@@ -108,7 +107,7 @@ class Reader:
         return Netns(
             self.name,
             links=links,
-            port_vlans=tuple(self._port_vlans()) if any(isinstance(link, Bridge) for link in links) else (),
+            port_vlans=tuple(self._port_vlans({link.name for link in links if devices.filters(link)})),
             addresses=tuple(self._addresses()),
             routes=tuple(self._routes(daemons)),
             rules=tuple(self._rules()),
@@ -132,7 +131,7 @@ class Reader:
         common: dict[str, Any] = {
             "name": self.names[index],
             "mtu": _number(found, devices.MTU),
-            "mac": found[devices.ADDRESS].hex(":") if len(found.get(devices.ADDRESS, b"")) == 6 else None,
+            "mac": self._mac(index),
             "master": self.names.get(_number(found, devices.MASTER)),
             "up": bool(self._flags[index] & wire.UP),
             "arp": not self._flags[index] & wire.NOARP,
@@ -146,6 +145,10 @@ class Reader:
             fields["dev"] = dev
         return kind(**common, **fields)
 
+    def _mac(self, index: int) -> str | None:
+        raw = self._links[index].get(devices.ADDRESS, b"")
+        return raw.hex(":") if len(raw) == 6 else None
+
     def _other_part(self, found: Mapping[int, bytes], under: int) -> tuple[str, str]:
         """Namespace ("" is this one) and name of the device under this one, or of a veth's other end; unknown is ""."""
         index = under or _number(found, devices.IFLA_LINK)
@@ -155,15 +158,20 @@ class Reader:
         name, names = self.elsewhere.get(number, ("?", {}))
         return name, names.get(index, "")
 
-    def _port_vlans(self) -> Iterator[PortVlan]:
+    def _port_vlans(self, bridges: set[str]) -> Iterator[PortVlan]:
+        """Of the bridges that filter; the others have everything in VLAN 1 and do not look."""
+        if not bridges:
+            return
         body = wire.ifinfo(0, None, socket.AF_BRIDGE) + wire.u32(29, 2)  # IFLA_EXT_MASK: RTEXT_FILTER_BRVLAN
         with contextlib.suppress(OSError):  # no bridge in this kernel
             for link in bodies(self.rtnl.dump(wire.GETLINK, body)):
-                spec = wire.attributes(link, _IFINFO.size).get(26, b"")
-                for kind, value in wire.each_attribute(spec):
+                found = wire.attributes(link, _IFINFO.size)
+                dev = self.names[_IFINFO.unpack_from(link)[2]]
+                if dev not in bridges and self.names.get(_number(found, devices.MASTER)) not in bridges:
+                    continue
+                for kind, value in wire.each_attribute(found.get(26, b"")):
                     if kind == 2:
                         flags, vid = struct.unpack("=HH", value)
-                        dev = self.names[_IFINFO.unpack_from(link)[2]]
                         yield PortVlan(dev, vid, bool(flags & 2), bool(flags & 4))
 
     def _addresses(self) -> Iterator[Address]:
@@ -174,6 +182,8 @@ class Reader:
             dev = self.names.get(index, "")
             if found.get(11, b"\0")[0] in _KERNELS_OWN or (dev == "lo" and raw[0] == 127) or not flags & _PERMANENT:
                 continue
+            if scope == wire.SCOPES["link"] and family == socket.AF_INET6 and not self._mac(index):
+                continue  # a tunnel's, made of its IPv4 address
             words: Any = _SCOPES.get(scope, "global") if family == socket.AF_INET else "global"
             own = words != "link" or raw in self._own()
             yield Address(dev, f"{socket.inet_ntop(family, raw)}/{length}", words, bool(flags & _NOPREFIXROUTE), own)
