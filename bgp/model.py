@@ -15,6 +15,17 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Timers:
+    """Of all sessions, in seconds; BIRD's in calico's template. `restart_s` is for how long neighbours keep what this
+    router announced while it restarts (RFC 4724)."""
+
+    keepalive_s: int = 80
+    hold_s: int = 240
+    connect_s: int = 5
+    restart_s: int = 120
+
+
+@dataclass(frozen=True)
 class Router:
     """zebra and bgpd in namespace `netns`. `networks` are announced with the `network` statement
     (IPv4 and IPv6 prefixes mixed); `cluster_id` is set on route reflectors."""
@@ -31,3 +42,6 @@ class Router:
     """Only prefixes within these are announced to peers."""
     kept_out: tuple[str, ...] = ()
     """Prefixes within these are learned and passed on, but not put into the kernel: somebody else routes them."""
+    no_export: tuple[str, ...] = ()
+    """Those of `networks` that neighbours of another AS must not pass on (RFC 1997, NO_EXPORT)."""
+    timers: Timers = Timers()

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from bgp.model import Peer, Router
 
-KEEPALIVE_S, HOLD_S, CONNECT_S, RESTART_S = 80, 240, 5, 120
-"""BIRD's timers in calico's template, seconds: keepalive, hold, connect retry, graceful restart."""
 TO_PEERS, OWN, INSIDE_OWN, POOLS = "TO-PEERS", "OWN", "INSIDE-OWN", "POOLS"
-TO_KERNEL, KEPT_OUT = "TO-KERNEL", "KEPT-OUT"
+TO_KERNEL, KEPT_OUT, NO_EXPORT = "TO-KERNEL", "KEPT-OUT", "NO-EXPORT"
 FAMILIES = (("ip", "ipv4", 32), ("ipv6", "ipv6", 128))
 """How FRR's commands begin, the address family's name, the length of a host route."""
 
@@ -62,9 +60,9 @@ def _bgpd(router: Router) -> list[str]:
         " no bgp network import-check",
         *([f" bgp cluster-id {router.cluster_id}"] if router.cluster_id else []),
         " coalesce-time 0",
-        f" timers bgp {KEEPALIVE_S} {HOLD_S}",
+        f" timers bgp {router.timers.keepalive_s} {router.timers.hold_s}",
         " bgp graceful-restart",
-        f" bgp graceful-restart restart-time {RESTART_S}",
+        f" bgp graceful-restart restart-time {router.timers.restart_s}",
         " bgp graceful-restart preserve-fw-state",
     ]
     lines = [*head, *(line for peer in router.peers for line in _session(router, peer))]
@@ -75,7 +73,7 @@ def _bgpd(router: Router) -> list[str]:
 
 def _session(router: Router, peer: Peer) -> Iterator[str]:
     yield f" neighbor {peer.address} remote-as {peer.asn}"
-    yield f" neighbor {peer.address} timers connect {CONNECT_S}"
+    yield f" neighbor {peer.address} timers connect {router.timers.connect_s}"
     if peer.asn != router.asn:
         yield f" neighbor {peer.address} advertisement-interval 0"
 
@@ -100,13 +98,18 @@ def _announced(router: Router, family: str) -> Iterator[str]:
 def _filters(router: Router) -> Iterator[str]:
     """calico's export filter (confd's bird_aggr and bird_ipam templates): own blocks, nothing longer inside them,
     then whatever is within the pools, such as an address borrowed from another's block; nothing else. BIRD's rule
-    against tunnel devices has no counterpart: nothing is redistributed from the kernel here."""
+    against tunnel devices has no counterpart: nothing is redistributed from the kernel here. NO_EXPORT is put on here:
+    on a route that has it already, FRR keeps even its own from a neighbour of another AS."""
     for command, family, longest in FAMILIES:
-        own, pools = _of(router.networks, family), _of(router.pools, family)
+        own, pools, close = (_of(some, family) for some in (router.networks, router.pools, router.no_export))
         suffix, wider = _suffix(family), [one for one in own if not one.endswith(f"/{longest}")]
+        yield from _prefix_list(command, NO_EXPORT, family, close)
         yield from _prefix_list(command, OWN, family, own)
         yield from _prefix_list(command, INSIDE_OWN, family, (f"{one} ge {_length(one) + 1}" for one in wider))
         yield from _prefix_list(command, POOLS, family, (f"{one} le {longest}" for one in pools))
+        if close:
+            head = f"route-map {TO_PEERS}{suffix} permit 5"
+            yield from _entry(head, command, NO_EXPORT + suffix, " set community no-export")
         if own:
             yield from _entry(f"route-map {TO_PEERS}{suffix} permit 10", command, OWN + suffix)
         if wider:
@@ -119,9 +122,10 @@ def _prefix_list(command: str, name: str, family: str, entries: Iterator[str] | 
     yield from (f"{command} prefix-list {name}{_suffix(family)} permit {entry}" for entry in entries)
 
 
-def _entry(head: str, command: str, prefix_list: str) -> Iterator[str]:
+def _entry(head: str, command: str, prefix_list: str, *more: str) -> Iterator[str]:
     yield head
     yield f" match {command} address prefix-list {prefix_list}"
+    yield from more
     yield "exit"
 
 

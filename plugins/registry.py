@@ -10,6 +10,8 @@ from plugins.contract import Mode
 MODES = {
     "hybridnet-vxlan": "plugins.hybridnet.vxlan:Vxlan",
     "hybridnet-vlan": "plugins.hybridnet.vlan:Vlan",
+    "hybridnet-bgp": "plugins.hybridnet.bgp:Bgp",
+    "hybridnet-globalbgp": "plugins.hybridnet.globalbgp:GlobalBgp",
     "calico-bgp": "plugins.calico.bgp:Bgp",
     "bifrost-macvlan": "plugins.bifrost.macvlan:OnVlan",
     "macvlan-bridge": "plugins.macvlan.bridge:Bridge",

@@ -31,7 +31,7 @@ from topologies.fields import (
 )
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
-PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks", "flat")
+PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks", "flat", "tor")
 SCHEMA = Path(__file__).resolve().parent / "lab.schema.json"
 
 

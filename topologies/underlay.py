@@ -20,6 +20,8 @@ UNTAGGED = 1
 FORWARDING = (Sysctl("net.ipv4.ip_forward", "1"), Sysctl("net.ipv6.conf.all.forwarding", "1"))
 LOOSE = (Sysctl("net.ipv4.conf.all.rp_filter", "0"), Sysctl("net.ipv4.conf.default.rp_filter", "0"))
 """A fresh namespace takes the machine's values (net.core.devconf_inherit_init_net); a lab must not depend on them."""
+NO_REDIRECTS = tuple(Sysctl(f"net.ipv4.conf.{dev}.send_redirects", "0") for dev in ("all", "default"))
+"""A router that sends a packet out where it came in says nothing of it, as routers of data centres are set up."""
 SILENT = (Sysctl("net.ipv6.conf.default.disable_ipv6", "1"),)
 """A switch has no addresses of its own."""
 
@@ -117,7 +119,7 @@ def _router(spec: LabSpec, router: RouterSpec) -> Iterator[Netns]:
         several = sum(other.switch == port.switch for other in router.ports) > 1
         yield from _nic(spec, dev, router.name, f"{router.name}-{number}" if several else router.name, port)
         yield Netns(router.name, addresses=tuple(Address(dev, address) for address in port.addresses))
-    yield Netns(router.name, sysctls=(*LOOSE, *FORWARDING))
+    yield Netns(router.name, sysctls=(*LOOSE, *FORWARDING, *NO_REDIRECTS))
 
 
 def _client(client: ClientSpec, router: RouterSpec) -> Iterator[Netns]:
