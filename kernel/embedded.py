@@ -16,14 +16,17 @@ import shutil
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from kernel import inside, mounts
+from kernel import guest, inside, mounts
 from kernel.errors import MissingTool, NotConverged, NotPermitted, PodpathError
-from kernel.guest import TASK
 from kernel.modules import ROOT
 from kernel.places import HOME
+
+if TYPE_CHECKING:
+    from kernel.relay import Relay
 
 PROGRAM, PACKAGE = "linux.uml", "user-mode-linux"
 CONSOLE, MACHINE, BELL = "console", "machine", "bell"
@@ -42,8 +45,10 @@ LAST_LINES = 15
 
 def why_not() -> str:
     """ "" if the embedded kernel can be used here, else the reason."""
-    if not shutil.which(PROGRAM):
-        return f"{PACKAGE} is not installed"
+    path = f"{os.environ.get('PATH', os.defpath)}:{inside.SBIN}"
+    for program, package in ((PROGRAM, PACKAGE), ("modprobe", "kmod")):
+        if not shutil.which(program, path=path):
+            return f"{package} is not installed"
     return "" if os.path.isdir(ROOT) else f"{ROOT} is missing, which {PACKAGE} brings"
 
 
@@ -65,13 +70,13 @@ def start(
         raise MissingTool(why, where="--kernel embedded", remedy=f"run `make setup`, or: apt-get install {PACKAGE}")
     task = {
         "argv": argv,
-        "environment": {**inside.first_environment(kernel, run_folder), "HOME": "/root", "TMPDIR": "/tmp"},
+        "environment": {**inside.first_environment(kernel, run_folder), "HOME": guest.HOME, "TMPDIR": "/tmp"},
         "folder": os.getcwd(),
         "lab": lab,
         "keep": [str(path) for path in inside.kept(run_folder)],
         "serve": control is not None,
     }
-    (run_folder / TASK).write_text(json.dumps(task))
+    (run_folder / guest.TASK).write_text(json.dumps(task))
     machine = _Machine(run_folder, lock, control)
     return inside.keeper(machine.namespaces, machine.first, run_folder, detach)
 
@@ -82,7 +87,7 @@ class _Machine:
     def __init__(self, run_folder: Path, lock: int, control: socket.socket | None) -> None:
         self._folder, self._lock, self._control = run_folder, lock, control
         self._own = True
-        self._drop = os.geteuid() == 0
+        self._drop = os.geteuid() == 0 and _exists(NOBODY)
 
     def namespaces(self) -> None:
         """Namespaces of the lab's own where they are allowed; the guest needs none."""
@@ -99,31 +104,50 @@ class _Machine:
             signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is for the client
         memory, place = self._prepare()
         bell = self._bell()
-        guest = self._boot(keeper, memory, place)
+        kernel = self._boot(keeper, memory, place)
         _compile()
-        from kernel.relay import Ended, Relay
+        from kernel.relay import Relay
 
-        relay = Relay(bell, guest, keeper.sock, self._control)
-        booted = False
         try:
-            self._started(relay.until_word(BOOT_S))
-            relay.serve()
+            relay = Relay(bell, kernel, keeper.sock, self._control)
+            self._until_it_runs(relay)
             keeper.runs()
-            booted = True
-            word, _, status = relay.until_word().partition(" ")
-            relay.finish()
+            status = self._until_it_ends(relay)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(kernel, signal.SIGKILL)
+        os._exit(status)
+
+    def _until_it_runs(self, relay: Relay) -> None:
+        """Raises MissingTool, NotConverged and PodpathError."""
+        from kernel.relay import Ended
+
+        try:
+            word, _, reason = relay.until_word(BOOT_S).partition(" ")
         except TimeoutError:
             raise NotConverged(f"the guest kernel did not boot within {BOOT_S:g} s{self._last()}") from None
         except Ended:
-            what = f"the guest kernel ended by itself{self._last()}"
-            if not booted:
-                raise PodpathError(what, where=str(self._folder / CONSOLE), remedy="run it again") from None
-            print(f"podpath: {what}", file=sys.stderr, flush=True)
-            status = "1"
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(guest, signal.SIGKILL)
-        os._exit(int(status))
+            what, where = f"the guest kernel ended before it was up{self._last()}", str(self._folder / CONSOLE)
+            raise PodpathError(what, where=where) from None
+        if word != "runs":
+            raise MissingTool(f"the lab's first process cannot start: {reason}")
+        relay.serve()
+
+    def _until_it_ends(self, relay: Relay) -> int:
+        """The exit status of the guest's first process; whatever goes wrong is told on standard error."""
+        from kernel.relay import Ended, Orphaned
+
+        try:
+            status = int(relay.until_word().removeprefix("exit "))
+            relay.finish()
+            return status
+        except Ended:
+            print(f"podpath: the guest kernel ended by itself{self._last()}", file=sys.stderr, flush=True)
+        except Orphaned:
+            pass
+        except Exception:
+            traceback.print_exc()
+        return 1
 
     def _prepare(self) -> tuple[int, Path]:
         """Mounts, where there may be some; the size of the guest's memory, and the folder for its file."""
@@ -153,10 +177,11 @@ class _Machine:
 
     def _boot(self, keeper: inside.Keeper, memory: int, place: Path) -> int:
         """Forks the guest kernel; it goes on once the keeper knows its process group."""
+        shutil.rmtree(self._folder / MACHINE, ignore_errors=True)
         wait, go = os.pipe()
         relay = os.getpid()
-        guest = os.fork()
-        if not guest:
+        kernel = os.fork()
+        if not kernel:
             os.close(go)
             try:
                 os.setsid()
@@ -166,10 +191,10 @@ class _Machine:
                 os._exit(1)
         os.close(wait)
         if not self._own:  # its number means nothing outside a process namespace
-            keeper.adopt(guest)
+            keeper.adopt(kernel)
         os.write(go, b"x")
         os.close(go)
-        return guest
+        return kernel
 
     def _become_guest(self, relay: int, memory: int, place: Path) -> NoReturn:
         os.chdir(self._folder)
@@ -190,15 +215,12 @@ class _Machine:
         environment = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": str(place), "HOME": str(self._folder)}
         os.execvpe(PROGRAM, command_line(memory, self._folder), environment)
 
-    def _started(self, word: str) -> None:
-        if word != "runs":
-            raise MissingTool(f"the lab's first process cannot start: {word.partition(' ')[2]}")
-
     def _last(self) -> str:
         """The end of what the guest kernel said, to go on a message."""
-        text = (self._folder / CONSOLE).read_text(errors="replace") if (self._folder / CONSOLE).exists() else ""
-        lines = [line for line in text.splitlines() if line.strip()][-LAST_LINES:]
-        return "; it said last:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+        with contextlib.suppress(FileNotFoundError):
+            if lines := last_lines((self._folder / CONSOLE).read_text(errors="replace")):
+                return "; it said last:\n" + "\n".join(f"    {line}" for line in lines)
+        return ""
 
 
 def command_line(memory: int, run_folder: Path) -> list[str]:
@@ -216,6 +238,7 @@ def command_line(memory: int, run_folder: Path) -> list[str]:
         "con0=null,fd:1",
         "ssl=null",
         "noreboot",
+        "pty.legacy_count=0",
         "panic=-1",
         "fb_tunnels=initns",
         f'PYTHONPATH="{HOME}"',
@@ -226,6 +249,23 @@ def command_line(memory: int, run_folder: Path) -> list[str]:
         "kernel.guest",
         f'"{run_folder}"',
     ]
+
+
+def last_lines(console: str) -> list[str]:
+    """What tells most of a kernel's end: its last lines, before the call trace if it panicked."""
+    before, panic, after = console.partition("Kernel panic")
+    text = before + panic + after.partition("\n")[0]
+    return [line for line in text.splitlines() if line.strip()][-LAST_LINES:]
+
+
+def _exists(user: int, text: str | None = None) -> bool:
+    """This user namespace has that user (user_namespaces(7)); a container may have no other than its root, which is
+    an ordinary user of the machine then."""
+    for line in (text or Path("/proc/self/uid_map").read_text()).splitlines():
+        first, _, count = map(int, line.split())
+        if first <= user < first + count:
+            return True
+    return False
 
 
 def _available(text: str | None = None) -> int:

@@ -25,7 +25,7 @@ from kernel.places import HOME, LOG, PID
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 """CLONE_NEW*, linux/sched.h"""
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -151,21 +151,30 @@ def _keep(
         signal.signal(number, signal.SIG_IGN)  # the first process decides
     groups = _adopted(here)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    for group in groups:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+    _end(groups)
     os._exit(status if status >= 0 else 128 - status)
 
 
 def _adopted(first: socket.socket) -> list[int]:
     """The process groups that the first process hands over until its end, or its exec. Its first word says that it
     is sure to die with us."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # theirs become ours
     groups: list[int] = []
     with contextlib.suppress(OSError):
         while word := first.recv(4):
             groups += struct.unpack("=i", word) if len(word) == 4 else ()
             first.send(b"x")
     return groups
+
+
+def _end(groups: Sequence[int]) -> None:
+    """Kills process groups whose parent is gone, and returns when no process of theirs is left."""
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while groups:
+            os.wait()
 
 
 def _first(first: Callable[[Keeper], NoReturn], keeper: Keeper) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 from kernel.errors import NotPermitted
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
+MNT_DETACH = 2
 """linux/mount.h"""
+PIVOT_ROOT = 155
+"""Its number on x86-64; the C library has no function for it (pivot_root(2))."""
 OWN = ("/run", "/var/tmp", "/etc/frr")
 """What a lab has for itself: FRR, iptables and `ip netns` write there."""
 FRR_GROUPS = "frrvty:x:0:root\nfrr:x:0:root\n"
@@ -25,6 +28,14 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, options: s
         reason = os.strerror(ctypes.get_errno())
         what = f"mounting {kind or source} on {target} is not allowed: {reason}"
         raise NotPermitted(what, remedy="use --kernel embedded, which needs no mounts of this machine")
+
+
+def pivot(folder: str) -> None:
+    """Makes `folder`, a mount, this mount namespace's root; the former one is out of sight. Raises NotPermitted."""
+    os.chdir(folder)
+    if _libc.syscall(PIVOT_ROOT, b".", b".") or _libc.umount2(b".", MNT_DETACH):
+        raise NotPermitted(f"{folder} cannot become the root: {os.strerror(ctypes.get_errno())}")
+    os.chdir("/")
 
 
 def own(places: Iterable[str], keep: Sequence[Path]) -> None:

@@ -81,6 +81,7 @@ def launch(
         raise BadInput(f"there is no kernel {kernel!r}", where="--kernel", remedy=meant(kernel, KERNELS))
     run_folder = run_folder.absolute()
     with locked(run_folder) as lock, _listening(listen) as control:
+        (run_folder / PID).unlink(missing_ok=True)  # a killed lab's
         (run_folder / KERNEL).write_text(kernel)
         if kernel == "embedded":
             from kernel.embedded import start

@@ -20,7 +20,11 @@ from kernel.vsock import CHUNK, CONFIG, Stream, Vsock
 
 
 class Ended(Exception):
-    """The guest kernel is gone, or its first process said its status."""
+    """The guest kernel is gone."""
+
+
+class Orphaned(Exception):
+    """The keeper is gone, and so nobody wants this lab any more."""
 
 
 class Client:
@@ -156,12 +160,12 @@ class Relay:
         self._words = bytearray()
         self._calls: dict[int, Callable[[], None]] = {}
         self.status: int | None = None
-        for fd, call in ((bell, self._guest_connects), (keeper, self._over)):
-            self._watch(fd.fileno(), call)
-        self._watch(self._guest, self._over)
+        self._watch(bell.fileno(), self._guest_connects)
+        self._watch(keeper.fileno(), self._orphaned)
+        self._watch(self._guest, self._ended)
 
     def until_word(self, deadline_s: float | None = None) -> str:
-        """Moves bytes until the guest's init says a line; returns it. Raises Ended and TimeoutError."""
+        """Moves bytes until the guest's init says a line; returns it. Raises Ended, Orphaned, TimeoutError."""
         end = None if deadline_s is None else time.monotonic() + deadline_s
         while (line := self._words.find(b"\n")) < 0:
             left = None if end is None else end - time.monotonic()
@@ -196,8 +200,11 @@ class Relay:
         self._calls[fd] = call
         self._poll.register(fd, select.EPOLLIN)
 
-    def _over(self) -> None:
+    def _ended(self) -> None:
         raise Ended
+
+    def _orphaned(self) -> None:
+        raise Orphaned
 
     def _guest_connects(self) -> None:
         sock, _ = self._bell.accept()
