@@ -63,7 +63,7 @@ def _number(parser: argparse.ArgumentParser, check: Number, **more: Any) -> None
 def _lab_choice(parser: argparse.ArgumentParser) -> None:
     """What lab to make: the options that `up`, `export` and `demo` share."""
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("-f", "--file", metavar="FILE", help="a topology file (YAML; `export --format schema`)")
+    source.add_argument("-f", "--file", metavar="FILE", help="a topology file: YAML, or Python with a Mininet Topo")
     source.add_argument(
         "--preset", metavar="NAME", help="a topology that comes along: default, one-switch, two-rack, ..."
     )
@@ -134,6 +134,22 @@ def _exec(commands: Any) -> None:
     _name(parser)
     parser.add_argument("netns", metavar="POD|NODE|SWITCH")
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD", help="the command and its arguments")
+
+
+def _shape(commands: Any) -> None:
+    summary = "change a link while the lab runs, in both directions; without values, show what it is like"
+    examples = (
+        "shape node1 s1 bandwidth=100Mbit delay=5ms loss=1% mtu=1400",
+        "shape s1 s2 bandwidth=none",
+        "shape node1 s1 --json",
+    )
+    parser = _command(commands, "shape", "console.lifecycle:shape_link", summary, *examples)
+    parser.add_argument("a", metavar="A", help="a switch, or what is plugged into one")
+    parser.add_argument("b", metavar="B", help="the other end of the link")
+    meaning = "bandwidth (none takes it away), delay, loss, mtu; what is not named stays as it is"
+    parser.add_argument("values", nargs="*", metavar="NAME=VALUE", help=meaning)
+    _name(parser)
+    _json(parser)
 
 
 def _trace(commands: Any) -> None:
@@ -215,6 +231,7 @@ COMMANDS: dict[str, Callable[[Any], None]] = {
     "attach": _attach,
     "inspect": _inspect,
     "exec": _exec,
+    "shape": _shape,
     "trace": _trace,
     "verify": _verify,
     "export": _export,

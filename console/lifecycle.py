@@ -1,4 +1,4 @@
-"""Commands that bring a lab up, use it and end it: up, down, attach, exec, demo."""
+"""Commands that bring a lab up, use it and end it: up, down, attach, exec, shape, demo."""
 
 from __future__ import annotations
 
@@ -105,6 +105,20 @@ def execute(arguments: argparse.Namespace) -> int:
         raise BadInput(f"{argv[0]!r} is no command", where="exec", remedy=remedy)
     folder = start.running_folder(arguments.name)
     return session(folder, {"request": "exec", "netns": arguments.netns, "argv": argv})
+
+
+def shape_link(arguments: argparse.Namespace) -> int:
+    """Changes a link of a running lab, and shows what it is like now."""
+    from topologies.shaping import as_text, values_of
+
+    values = values_of(arguments.values)
+    request = {"request": "shape", "a": arguments.a, "b": arguments.b, "values": values}
+    now = call(start.running_folder(arguments.name), request)
+    if arguments.json:
+        print_json({"a": arguments.a, "b": arguments.b, **now})
+    else:
+        print(as_text(now))
+    return 0
 
 
 def demo(arguments: argparse.Namespace) -> int:

@@ -105,7 +105,9 @@ def export_text(arguments: argparse.Namespace, form: str) -> str:
         return json.dumps(schema(), indent=2) + "\n"
     chosen = start.choice(arguments)
     if form == "yaml":
-        return chosen.source.read_text()
+        from topologies import python_file, source
+
+        return source.as_text(chosen.spec) if python_file.is_python(chosen.source) else chosen.source.read_text()
     kernel, _ = start.choose_kernel(arguments.kernel, chosen)
     planned = start.plan_for(chosen, kernel)
     if form == "json":

@@ -7,23 +7,21 @@ import difflib
 import logging
 import os
 import select
-import subprocess
 import sys
 import termios
 from cmd import Cmd
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from mininet.cli import CLI
 from mininet.log import error, lg, output
 
-from kernel.errors import BadInput, PodpathError
+from kernel.errors import PodpathError
+from topologies.commands import Commands
 from topologies.complete import Completer
 from topologies.mininet_net import LabNet
 from topologies.mininet_node import LabNode, LabSwitch
-from topologies.shaping import as_text, values_of
 
 HISTORY = Path("~/.podpath_history")
 HISTORY_LINES = 1000
@@ -33,7 +31,6 @@ A command in a node, switch or pod: its name first. Names after it are replaced 
 after -6 or ping6), but not on a switch, where ports have the names of what they lead to:
   pod1 ping -c 3 pod2          node1 ip route show table all          s1 bridge vlan show
 """
-NO_X11 = "there is no X11 in a lab; from another terminal: run_topology.py exec {} -- bash"
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Verb:
     words: tuple[str, ...] = ()
 
 
-class LabCLI(CLI):
+class LabCLI(Commands):
     """Runs as soon as it is made, as Mininet's CLI does, until it is left.
 
     `status` is 0; where nobody sits at a terminal it is 1 if a command failed, and 130 if one was interrupted.
@@ -69,7 +66,7 @@ class LabCLI(CLI):
         if not self.on_terminal:
             self.prompt, self.use_rawinput = "", False
         try:
-            with _streams(self._failed):
+            with _streams(self.failed):
                 super().__init__(net, stdin=stdin, script=script)
         finally:
             net.stop()
@@ -77,12 +74,12 @@ class LabCLI(CLI):
     def _command_of(self, verb: Verb) -> Callable[[str], None]:
         def command(line: str) -> None:
             if verb.run(line):
-                self._failed()
+                self.failed()
 
         command.__doc__ = verb.help
         return command
 
-    def _failed(self) -> None:
+    def failed(self) -> None:
         self.status = self.status or int(not self.on_terminal)
 
     # -- the loop --
@@ -118,12 +115,12 @@ class LabCLI(CLI):
             self.mn.refresh()
             return super().onecmd(line)
         except PodpathError as problem:
-            self._complain(one_line(problem))
+            self.complain(one_line(problem))
         except Exception as problem:
-            self._complain(f"{type(problem).__name__}: {problem}")
+            self.complain(f"{type(problem).__name__}: {problem}")
         return None
 
-    def _complain(self, text: str) -> None:
+    def complain(self, text: str) -> None:
         error(f"*** {text}\n")
 
     def initReadline(self) -> None:
@@ -153,9 +150,9 @@ class LabCLI(CLI):
             known = [*self.completenames(""), *self.mn]
             close = difflib.get_close_matches(first or line, [word.strip() for word in known], 1)
             hint = f"did you mean {close[0]!r}?" if close else "`help` lists the commands, `nodes` the nodes"
-            self._complain(f"there is no command and no node {first or line!r}; {hint}")
+            self.complain(f"there is no command and no node {first or line!r}; {hint}")
         elif not rest:
-            self._complain(f"what is {first!r} to do? Write a command behind it, such as: {first} ip addr")
+            self.complain(f"what is {first!r} to do? Write a command behind it, such as: {first} ip addr")
         else:
             self._in_node(self.mn[first], rest)
 
@@ -169,7 +166,7 @@ class LabCLI(CLI):
         node.sendCmd(" ".join(words))
         self.waitForNode(node)
         if not self.on_terminal and node.cmd("echo $?").strip() != "0":
-            self._failed()
+            self.failed()
 
     def _address(self, name: str, six: bool) -> str:
         intf = self.mn[name].defaultIntf()
@@ -216,154 +213,6 @@ class LabCLI(CLI):
         """noecho NODE COMMAND: run a command whose keys are not shown twice, such as an editor."""
         with self._keys(echo=False):
             self.default(line)
-
-    # -- measuring --
-
-    def do_pingall(self, line: str) -> None:
-        """pingall [-6] [TIMEOUT] [NODE ...]: ping between all pods, or between these nodes, all at once.
-
-        TIMEOUT is in seconds (2); -6 pings the IPv6 addresses."""
-        hosts, options = self._pinged(line)
-        if self.mn.ping(hosts, **options):
-            self._failed()
-
-    def do_pingallfull(self, line: str) -> None:
-        """pingallfull [-6] [TIMEOUT] [NODE ...]: the same, one after the other, with round-trip times."""
-        hosts, options = self._pinged(line)
-        if any(not full[1] for _, _, full in self.mn.pingFull(hosts, **options)):
-            self._failed()
-
-    def do_pingpair(self, line: str) -> None:
-        """pingpair: ping between the first two pods."""
-        if self.mn.pingPair():
-            self._failed()
-
-    def _pinged(self, line: str) -> tuple[list[LabNode], dict[str, Any]]:
-        options: dict[str, Any] = {}
-        hosts = []
-        for word in line.split():
-            if word == "-6":
-                options["family"] = 6
-            elif word.replace(".", "", 1).isdigit():
-                options["timeout"] = float(word)
-            else:
-                hosts.append(self._node(word))
-        return hosts, options
-
-    def do_iperf(self, line: str) -> None:
-        """iperf [NODE NODE]: TCP throughput from the first to the second for five seconds (iperf3)."""
-        self.mn.iperf(self._two(line.split()))
-
-    def do_iperfudp(self, line: str) -> None:
-        """iperfudp [BANDWIDTH NODE NODE]: the same with UDP at a rate, such as 10M."""
-        words = line.split()
-        self.mn.iperf(self._two(words[1:]), l4Type="UDP", **({"udpBw": words[0]} if words else {}))
-
-    def _two(self, names: Sequence[str]) -> list[LabNode] | None:
-        """The two nodes of these names, None when none are given. Raises BadInput."""
-        if len(names) not in (0, 2):
-            raise BadInput("two nodes are needed", remedy="such as: iperf pod1 pod3")
-        return [self._node(name) for name in names] or None
-
-    def _node(self, name: str) -> LabNode:
-        if name not in self.mn:
-            raise BadInput(f"there is no node {name!r}", remedy="`nodes` lists them")
-        node: LabNode = self.mn[name]
-        return node
-
-    # -- links --
-
-    def do_net(self, line: str) -> None:
-        """net: each node with its interfaces and what they lead to."""
-        for node in self.mn.values():
-            ends = []
-            for intf in node.intfList():
-                far = [end for end in (intf.link.intf1, intf.link.intf2) if end is not intf] if intf.link else []
-                ends.append(f"{intf.name}:" + (f"{far[0].node.name}:{far[0].name}" if far else " "))
-            output(f"{node.name} {' '.join(ends)}\n")
-
-    def do_links(self, line: str) -> None:
-        """links: each link, the state of its ends, and how it is shaped."""
-        for link in self.mn.links:
-            shaped = self.mn.shape_text(link)
-            output(f"{link} {link.status()}{f' {shaped}' if shaped else ''}\n")
-
-    def do_link(self, line: str) -> None:
-        """link NODE NODE up|down: set the links between two nodes up or down; they stay so until you change it."""
-        words = line.split()
-        if len(words) != 3:
-            raise BadInput("a link has two ends and is up or down", remedy="such as: link s1 s2 down")
-        self.mn.configLinkStatus(*words)
-
-    def do_shape(self, line: str) -> None:
-        """shape NODE NODE [bandwidth=100Mbit|none] [delay=5ms] [loss=1%] [mtu=1400]: change a link while the lab
-        runs, in both directions; without values, show how it is shaped."""
-        words = line.split()
-        if len(words) < 2:
-            raise BadInput("a link has two ends", remedy="such as: shape node1 s1 delay=5ms")
-        if len(words) > 2:
-            self.mn.shape(*words[:2], **values_of(words[2:]))
-        output(as_text(self.mn.spec.link_between(*words[:2])) + "\n")
-
-    def do_switch(self, line: str) -> None:
-        """switch SWITCH start|stop: let a switch forward, or not."""
-        words = line.split()
-        if len(words) != 2 or words[1] not in ("start", "stop"):
-            raise BadInput("a switch is started or stopped", remedy="such as: switch s1 stop")
-        switch = self._node(words[0])
-        if not isinstance(switch, LabSwitch):
-            raise BadInput(f"{words[0]!r} is no switch", remedy=f"one of: {', '.join(map(str, self.mn.switches))}")
-        switch.start() if words[1] == "start" else switch.stop()
-
-    # -- Python, the shell, files --
-
-    def do_py(self, line: str) -> None:
-        """py EXPRESSION: evaluate Python; the nodes have their names and the network is `net`: py pod1.IP()"""
-        result = self._python(lambda names: eval(line, names, names))
-        if result is not None:
-            output(f"{result if isinstance(result, str) else repr(result)}\n")
-
-    def do_px(self, line: str) -> None:
-        """px STATEMENT: execute Python: px print(net['pod1'].cmd('ip addr'))"""
-        self._python(lambda names: exec(line, names, names))
-
-    def _python(self, run: Callable[[dict[str, Any]], Any]) -> Any:
-        try:
-            return run(self.getLocals())
-        except SystemExit:
-            self._complain("this would end the prompt; `exit` does that")
-        return None
-
-    def do_sh(self, line: str) -> None:
-        """sh COMMAND: run a command beside the nodes: in the lab, but in none of its namespaces."""
-        if subprocess.call(line, shell=True):
-            self._failed()
-
-    def do_source(self, line: str) -> None:
-        """source FILE: run the commands in a file."""
-        try:
-            commands = Path(line.strip()).expanduser().read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as problem:
-            why = problem.strerror if isinstance(problem, OSError) else "it is no text"
-            raise BadInput(f"{line.strip()!r} cannot be read: {why}") from None
-        for command in commands:
-            if self.onecmd(self.precmd(command)):
-                return
-
-    # -- what a lab does not have --
-
-    def do_xterm(self, line: str, term: str = "xterm") -> None:
-        """xterm, gterm, x: not in a lab."""
-        raise BadInput(NO_X11.format((line.split() or ["pod1"])[0]))
-
-    do_gterm = do_x = do_xterm
-
-    def do_dpctl(self, line: str) -> None:
-        """dpctl: not in a lab, whose switches are Linux bridges."""
-        raise BadInput("the switches are Linux bridges and know no OpenFlow", remedy="try: s1 bridge vlan show")
-
-    def do_wait(self, line: str) -> None:
-        """wait: nothing to wait for; the lab is up before its prompt is."""
 
     # -- leaving, help, Tab --
 

@@ -11,8 +11,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 """As Kubernetes names objects (RFC 1123 label)."""
-RATE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]?)(?:bit(?:/s)?|bps)\s*$", re.IGNORECASE)
+RATE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([kKmMgG]?)(?:[bB]it(?:/s)?|bps)\s*$")
 TIME = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*(us|ms|s)\s*$")
+PERCENT = re.compile(r"^\s*[0-9]+(?:\.[0-9]+)?\s*%?\s*$")
+"""How a link's values are written as text; the published schema has these patterns too (ECMA 262)."""
 
 
 def _bits(value: Any) -> Any:

@@ -41,6 +41,12 @@ def read(path: Path) -> LabSpec:
         raise BadInput(f"the file is no text: {problem}", where=str(path), remedy=remedy) from None
 
 
+def as_text(spec: LabSpec) -> str:
+    """A topology file that states this lab."""
+    data = spec.model_dump(mode="json", exclude_defaults=True)
+    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, allow_unicode=True))
+
+
 def parse(text: str, name: str) -> LabSpec:
     """The same for a text; `name` is what messages call it."""
     try:

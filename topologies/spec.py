@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kernel.errors import BadInput, meant
 from topologies.fields import (
+    PERCENT,
     RATE,
     TIME,
     Address,
@@ -233,10 +234,10 @@ def _validated(data: Any, where: str) -> LabSpec:
 
 
 def load(path: Path) -> LabSpec:
-    """A topology file. Raises BadInput with the file, the line and the place in it."""
-    from topologies.source import read
+    """A topology file: YAML, or Python with Mininet's Topo. Raises BadInput with the file, the line and the place."""
+    from topologies import python_file, source
 
-    return read(path)
+    return python_file.read(path) if python_file.is_python(path) else source.read(path)
 
 
 def preset(name: str) -> LabSpec:
@@ -258,18 +259,19 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
+LIMITS = {"gt": "exclusiveMinimum", "ge": "minimum", "le": "maximum"}
+"""What pydantic leaves in its own words on a value that it also reads from text."""
+
+
 def _also_text(found: dict[str, Any]) -> None:
     """Rates, delays and losses may be written with their unit."""
     shape = found["$defs"]["Shape"]["properties"]
-    for name, pattern in (("bandwidth", RATE.pattern), ("delay", TIME.pattern), ("loss", r"^[0-9.]+ *%$")):
+    for name, pattern in (("bandwidth", RATE), ("delay", TIME), ("loss", PERCENT)):
         plain = dict(shape[name])
-        if "anyOf" in plain:
-            plain["anyOf"] = [*plain["anyOf"], {"type": "string"}]
-        else:
-            kept = {key: plain.pop(key) for key in ("default", "title") if key in plain}
-            plain = {"anyOf": [plain, {"type": "string"}], **kept}
-        plain["description"] = f"a number, or text that matches {pattern}"
-        shape[name] = plain
+        kept = {key: plain.pop(key) for key in ("default", "title") if key in plain}
+        ways = [{LIMITS.get(key, key): value for key, value in way.items()} for way in plain.get("anyOf", [plain])]
+        text = {"type": "string", "pattern": pattern.pattern, "description": "the same with its unit"}
+        shape[name] = {"anyOf": [*ways, text], **kept}
 
 
 if __name__ == "__main__":
