@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bgp.model import Router
-from bgp.render import frr_conf
 
 Line = tuple[tuple[str, ...], str]
 """A command and the contexts that it stands in, such as ("router bgp 64512", "address-family ipv4 unicast")."""
@@ -14,22 +13,23 @@ EMPTY = "address-family"
 """A context that says nothing by itself."""
 
 
-def commands(old: Router, new: Router) -> list[str] | None:
-    """For vtysh, line by line: what is new comes first, so that no route is withdrawn that stays. None when only a
-    restart makes `new` out of `old`: another AS, router or cluster identifier, or a neighbour of another AS."""
-    if (old.netns, old.asn, old.router_id, old.cluster_id) != (new.netns, new.asn, new.router_id, new.cluster_id):
-        return None
+def fits(old: Router, new: Router) -> bool:
+    """A running `old` can become `new`: AS, router and cluster identifiers and timers stay, and each neighbour its AS."""
     systems = {peer.address: peer.asn for peer in old.peers}
-    if any(systems.get(peer.address, peer.asn) != peer.asn for peer in new.peers):
-        return None
-    before, after = list(_lines(frr_conf(old))), list(_lines(frr_conf(new)))
+    fixed = [(one.netns, one.asn, one.router_id, one.cluster_id, one.timers) for one in (old, new)]
+    return fixed[0] == fixed[1] and all(systems.get(peer.address, peer.asn) == peer.asn for peer in new.peers)
+
+
+def commands(old: str, new: str) -> list[str]:
+    """What to say to a daemon that runs with configuration `old`, line by line; nothing if it is `new` already. What
+    is new comes first, so that no route is withdrawn that stays."""
+    before, after = list(_lines(old)), list(_lines(new))
     added = [line for line in after if line not in before and not line[1].startswith(EMPTY)]
     removed = [line for line in before if line not in after and not line[1].startswith(EMPTY)]
+    stay = {command.split()[1] for _, command in after if command.startswith("neighbor ")}
     said = [_said(context, command) for context, command in added]
-    said += [_said(context, f"no {command}") for context, command in _ended(removed, {p.address for p in new.peers})]
-    if not said:
-        return []
-    return ["configure terminal", *(line for block in said for line in block), "end"]
+    said += [_said(context, f"no {command}") for context, command in _ended(removed, stay)]
+    return ["configure terminal", *(line for block in said for line in block), "end"] if said else []
 
 
 def _lines(text: str) -> Iterator[Line]:
@@ -45,13 +45,13 @@ def _lines(text: str) -> Iterator[Line]:
         yield tuple(context[:-1]), command
 
 
-def _ended(removed: list[Line], peers: set[str]) -> Iterator[Line]:
+def _ended(removed: list[Line], stay: set[str]) -> Iterator[Line]:
     """A session is ended by one command; whatever stood in a route-map entry that goes, goes with it."""
     gone: set[str] = set()
     heads = {command for context, command in removed if not context}
     for context, command in removed:
         address = command.split()[1] if command.startswith("neighbor ") else ""
-        if address and address not in peers:
+        if address and address not in stay:
             if address not in gone:
                 yield context[:1], f"neighbor {address}"
             gone.add(address)

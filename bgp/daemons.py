@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bgp import change
+from bgp import change, vty
 from bgp.converge import Deaths, wait
 from bgp.model import Router
 from bgp.render import bgpd_conf, zebra_conf
@@ -27,6 +27,7 @@ from kernel.watch import appear
 FRR = Path("/usr/lib/frr")
 STATE = Path("/run/frr")
 """FRR's own run folder; in a lab it is the lab's."""
+CONFIGURATION = {"zebra": zebra_conf, "bgpd": bgpd_conf}
 SOCKETS = {"zebra": "zserv.api", "bgpd": "bgpd.vty"}
 """What a daemon opens when it is ready; a bgpd that finds no zebra tries again only after ten seconds."""
 READY_S = 15.0
@@ -127,13 +128,14 @@ class Routers:
                 self._launch(daemon, [pair.router])
 
     def show(self, netns: str, command: str) -> dict[str, Any]:
-        """FRR's answer to a `show ... json` command, through vtysh. Raises NotConverged when it is no JSON."""
-        done = self._vtysh(netns, [command])
+        """FRR's answer to a `show ... json` command, the same as vtysh's. Raises BadInput, NotConverged."""
+        self._pair(netns)
+        daemon = "bgpd" if "bgp" in command.split() else "zebra"
+        said = vty.ask(STATE / netns / f"{daemon}.vty", [command])[0]
         try:
-            found: dict[str, Any] = json.loads(done.stdout)
+            found: dict[str, Any] = json.loads(said)
         except ValueError:
-            said = (done.stdout + done.stderr).strip()
-            raise NotConverged(f"{netns}: `{command}` answered {said!r}", remedy="is the router running?") from None
+            raise NotConverged(f"{netns}: `{command}` answered {said.strip()!r}", remedy="is it JSON?") from None
         return found
 
     def stop(self) -> None:
@@ -148,19 +150,18 @@ class Routers:
         return self._pairs[netns]
 
     def _tell(self, pair: _Pair, new: Router) -> bool:
-        """Makes a running router `new` by vtysh; False when it must be started anew."""
-        if pair.ended() or len(pair.processes()) < len(SOCKETS):
+        """Makes a running router `new` by telling its daemons; False when it must be started anew."""
+        if pair.ended() or len(pair.processes()) < len(CONFIGURATION) or not change.fits(pair.router, new):
             return False
-        said = change.commands(pair.router, new)
-        if said is None or (said and self._vtysh(new.netns, said).returncode):
+        try:
+            for daemon, configuration in CONFIGURATION.items():
+                if said := change.commands(configuration(pair.router), configuration(new)):
+                    vty.ask(STATE / new.netns / f"{daemon}.vty", said)
+        except NotConverged:
             return False
         pair.router = new
         self._configure(new)
         return True
-
-    def _vtysh(self, netns: str, commands: Iterable[str]) -> subprocess.CompletedProcess[str]:
-        asked = [word for command in commands for word in ("-c", command)]
-        return self._namespaces.run(netns, ["vtysh", "-N", netns, *asked])
 
     def _write(self, router: Router) -> None:
         """The router's folders, free of what daemons before left, and its configuration."""
@@ -172,8 +173,8 @@ class Routers:
 
     def _configure(self, router: Router) -> None:
         folder = self._folder / router.netns
-        (folder / "zebra.conf").write_text(zebra_conf(router))
-        (folder / "bgpd.conf").write_text(bgpd_conf(router))
+        for daemon, configuration in CONFIGURATION.items():
+            (folder / f"{daemon}.conf").write_text(configuration(router))
 
     def _launch(self, daemon: str, routers: Sequence[Router]) -> None:
         """Starts this daemon of all `routers` together, and waits until each has opened its socket."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Peer:
-    """A neighbour: address, AS number; `client` makes it a route-reflector client (RFC 4456)."""
+    """A neighbour: address, AS number; `client` makes it a route-reflector client (RFC 4456). With `own_only` it is
+    told the router's own networks and nothing that was learned."""
 
     address: str
     asn: int
     client: bool = False
+    own_only: bool = False
 
 
 @dataclass(frozen=True)

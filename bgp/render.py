@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bgp.model import Peer, Router
 
-TO_PEERS, OWN, INSIDE_OWN, POOLS = "TO-PEERS", "OWN", "INSIDE-OWN", "POOLS"
+TO_PEERS, OWN_ONLY, OWN, INSIDE_OWN, POOLS = "TO-PEERS", "OWN-ONLY", "OWN", "INSIDE-OWN", "POOLS"
 TO_KERNEL, KEPT_OUT, NO_EXPORT = "TO-KERNEL", "KEPT-OUT", "NO-EXPORT"
 FAMILIES = (("ip", "ipv4", 32), ("ipv6", "ipv6", 128))
 """How FRR's commands begin, the address family's name, the length of a host route."""
@@ -90,7 +90,7 @@ def _announced(router: Router, family: str) -> Iterator[str]:
         yield f"  neighbor {peer.address} activate"
         if peer.client:
             yield f"  neighbor {peer.address} route-reflector-client"
-        yield f"  neighbor {peer.address} route-map {TO_PEERS}{_suffix(family)} out"
+        yield f"  neighbor {peer.address} route-map {OWN_ONLY if peer.own_only else TO_PEERS}{_suffix(family)} out"
     yield "  maximum-paths ibgp 16"
     yield " exit-address-family"
 
@@ -116,6 +116,8 @@ def _filters(router: Router) -> Iterator[str]:
             yield from _entry(f"route-map {TO_PEERS}{suffix} deny 20", command, INSIDE_OWN + suffix)
         if pools:
             yield from _entry(f"route-map {TO_PEERS}{suffix} permit 30", command, POOLS + suffix)
+        if own and any(peer.own_only and _is(peer.address, family) for peer in router.peers):
+            yield from _entry(f"route-map {OWN_ONLY}{suffix} permit 10", command, OWN + suffix)
 
 
 def _prefix_list(command: str, name: str, family: str, entries: Iterator[str] | Sequence[str]) -> Iterator[str]:

@@ -188,9 +188,11 @@ class Lab:
         converged = None
         if routers or had_routers:
             said(f"FRR: {len(routers)} routers")
+            begun = time.monotonic()
             self.routers.start(routers)
             if not self._down:
-                converged = self.routers.wait(CONVERGENCE_S)
+                self.routers.wait(CONVERGENCE_S)
+                converged = time.monotonic() - begun
         if self._down:
             devices = ", ".join(f"{netns}:{name}" for netns, name in sorted(self._down))
             notes.append(

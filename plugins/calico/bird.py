@@ -68,12 +68,15 @@ def _families(cluster: Cluster) -> set[int]:
 
 
 def _node_peers(cluster: Cluster, node: Node) -> Iterator[Peer]:
-    """The reflectors, or every other node; and the routers in the node's own subnets."""
+    """The reflectors, or every other node; and the routers in the node's own subnets. A router is told own blocks only,
+    as a BGPFilter on `source: RemotePeers` does: told all by everybody it may choose one node as its way to another's
+    block, and that node sends the packets back."""
     fellows: tuple[Node, ...] = tuple(other for other in cluster.nodes if other.name != node.name)
     for one in cluster.reflectors or fellows:
         yield from (Peer(_ip(theirs), ASN) for theirs in one.addresses if _speaks(node, theirs))
     for router in cluster.routers:
-        yield from (Peer(theirs, router.asn or ASN) for _, theirs in _shared(node.addresses, router.addresses))
+        shared = _shared(node.addresses, router.addresses)
+        yield from (Peer(theirs, router.asn or ASN, own_only=True) for _, theirs in shared)
 
 
 def _reflector_peers(cluster: Cluster, reflector: Speaker) -> tuple[Peer, ...]:

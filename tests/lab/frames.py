@@ -184,6 +184,11 @@ class Stream:
             thread.join()
         self._echo.close()
 
+    def until(self, count: int) -> None:
+        """Waits until so many have been sent."""
+        while self.sent < count:
+            time.sleep(self._interval_s)
+
     @property
     def lost(self) -> list[int]:
         return sorted(set(range(self.sent)) - self._answered)
