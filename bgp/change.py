@@ -14,7 +14,7 @@ EMPTY = "address-family"
 
 
 def fits(old: Router, new: Router) -> bool:
-    """A running `old` can become `new`: AS, router and cluster identifiers and timers stay, and each neighbour its AS."""
+    """A running `old` can become `new`: AS, identifiers and timers stay, and each neighbour keeps its AS."""
     systems = {peer.address: peer.asn for peer in old.peers}
     fixed = [(one.netns, one.asn, one.router_id, one.cluster_id, one.timers) for one in (old, new)]
     return fixed[0] == fixed[1] and all(systems.get(peer.address, peer.asn) == peer.asn for peer in new.peers)

@@ -1,11 +1,11 @@
-"""calico without encapsulation on labs of its own: borrowed addresses, reflectors against a mesh."""
+"""calico without encapsulation while a lab changes: addresses that move, blocks and nodes that go, other modes."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from tests.lab.calico import altered, main_table, of, pod, running
+from tests.lab.calico import altered, main_table, of, pod, running, sessions
 from tests.lab.frames import ping
 
 
@@ -17,6 +17,36 @@ def test_a10_a_borrowed_address_is_announced_by_itself(tmp_path: Path) -> None:
         for version in (4, 6):
             assert ping(lab, pod(lab, "node1").name, of(lab.cluster.pods[0].addresses, version))
             assert lab.cluster.pods[0].name == "guest"
+
+
+def test_a12_and_a15_what_goes_is_forgotten_everywhere(tmp_path: Path) -> None:
+    """Small blocks, so that fewer pods need fewer of them; then a node less. Other routers' processes stay."""
+    small = [{"cidr": "10.244.0.0/24", "block": 30}, {"cidr": "fd00:10:244::/112", "block": 126}]
+    many, few = (altered("two-rack", pools=small, pods_per_node=count) for count in (3, 2))
+    with running("bgp", many, tmp_path) as lab:
+        assert "blackhole 10.244.0.28/30 proto 80" in main_table(lab, "node4")
+        assert "10.244.0.28/30 via 192.168.1.254 dev eth0 proto bgp metric 20" in main_table(lab, "node1")
+        before = lab.routers.pids
+        lab.change(few.model_dump_json(), "calico", "bgp")
+        assert lab.routers.pids == before
+        assert not any("10.244.0.28/30" in line for name in ("node1", "node4", "gw") for line in main_table(lab, name))
+        for node in lab.cluster.nodes:
+            assert sum(" proto bgp " in line for line in main_table(lab, node.name)) == len(lab.cluster.nodes) - 1
+        data = few.model_dump(mode="json")
+        fewer = altered("two-rack", pools=small, pods_per_node=2, nodes=data["nodes"][:-1])
+        lab.change(fewer.model_dump_json(), "calico", "bgp")
+        assert lab.routers.pids == {name: pids for name, pids in before.items() if name != "node4"}
+        assert not any("10.244.0.12/30" in line for name in ("node1", "node3", "gw") for line in main_table(lab, name))
+        assert set(sessions(lab, "node1")) == {"192.168.1.2", "192.168.2.3", "192.168.1.254"}
+
+
+def test_another_mode_takes_bgps_routes_along(tmp_path: Path) -> None:
+    with running("bgp", "one-switch", tmp_path) as lab:
+        assert any(" proto bgp " in line for line in main_table(lab, "node1"))
+        lab.change(lab.spec.model_dump_json(), "hybridnet", "vxlan")
+        assert lab.routers.pids == {}
+        assert main_table(lab, "node1") == ["default via 192.168.1.254 dev eth0"]
+        assert ping(lab, pod(lab, "node1").name, pod(lab, "node2").addresses[0])
 
 
 def test_a13_reflectors_make_the_same_routes_as_a_mesh(tmp_path: Path) -> None:
