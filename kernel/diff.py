@@ -65,7 +65,7 @@ KEYS: dict[str, Key] = {
     "sysctls": _sysctl_key,
 }
 """The parts that are compared object by object, and what makes two objects the same one."""
-WHOLE = ("ipsets", "filters", "rewrites", "shaping")
+WHOLE = ("ipsets", "filters", "rewrites", "shaping", "ipsec")
 """The parts that are applied as a whole."""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernel import devices, diff, export, firewall, linker, tc, wire
+from kernel import devices, diff, export, firewall, ipsec, linker, tc, wire
 from kernel.errors import BadInput, KernelRefused
 from kernel.namespaces import Namespaces
 from kernel.read import sysctl_path
@@ -77,6 +77,7 @@ class Engine:
         self._again(state, found)
         firewall.apply(self.namespaces, found.changes.values())
         tc.apply(self.namespaces, found.changes.values())
+        ipsec.apply(self.namespaces, found.changes.values())
         counts = self._spaces.counts
         return Report(counts.messages, counts.made, counts.removed, time.monotonic() - start)
 

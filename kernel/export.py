@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_interface
 
-from kernel import devices, diff, firewall, tc
+from kernel import devices, diff, firewall, ipsec, tc
 from kernel.devices import FALLBACK
 from kernel.read import sysctl_path
 from kernel.state import (
@@ -78,6 +78,8 @@ _OPPOSITE = (
     ("route replace", "route del"),
     ("rule add", "rule del"),
     ("ip neigh replace", "ip neigh del"),
+    ("ip xfrm state add", "ip xfrm state delete"),
+    ("ip xfrm policy add", "ip xfrm policy delete"),
     ("bridge fdb replace", "bridge fdb del"),
     ("bridge fdb append", "bridge fdb del"),
     ("bridge vlan add", "bridge vlan del"),
@@ -109,6 +111,7 @@ def _objects(ns: Netns, *, early: bool) -> Iterator[str]:
     yield from (fdb(item) for item in ns.fdb)
     yield from firewall.lines(ns)
     yield from (f"tc {line}" for line in tc.lines(ns))
+    yield from ipsec.lines(ns.ipsec)
     yield from (line for item in ns.claims for line in claim(item))
 
 

@@ -80,6 +80,14 @@ def _filtering(rtnl: wire.Rtnl) -> str:
     return "its bridge has no VLAN filtering" if refused else ""
 
 
+def _xfrm(_rtnl: wire.Rtnl) -> str:
+    try:
+        wire.Rtnl(wire.NETLINK_XFRM).close()
+    except OSError as problem:
+        return f"the kernel has no IPsec: {problem.strerror}"
+    return ""
+
+
 def _under(kind: str, data: bytes) -> Callable[[wire.Rtnl], str]:
     """Makes a device on top of a veth."""
 
@@ -191,6 +199,7 @@ FEATURES: dict[str, Feature] = {
     "gre": Feature("GRE tunnels", _tunnel("gre", "ip_gre", "gre0")),
     "sit": Feature("SIT and ISATAP tunnels", _tunnel("sit", "sit", "sit0")),
     "vti": Feature("IPsec tunnels", _tunnel("vti", "ip_vti", "ip_vti0")),
+    "xfrm": Feature("IPsec tunnels", _xfrm),
     "dummy": Feature("addresses that no wire has", _link("dummy")),
     "macvlan": Feature("bifrost", _under("macvlan", b"")),
     "ipvlan": Feature("ipvlan plugins", _under("ipvlan", b"")),

@@ -292,6 +292,20 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Ipsec:
+    """One end of an IPsec tunnel: ESP (RFC 4303) with AES-GCM (RFC 4106) for all that bears `mark`, as a Vti's traffic
+    does. SPIs are greater than 255; keys are hexadecimal, an AES key and 4 bytes of salt."""
+
+    local: str
+    remote: str
+    mark: int
+    spi_out: int
+    spi_in: int
+    key_out: str
+    key_in: str
+
+
+@dataclass(frozen=True)
 class Netns:
     """All that is wanted in one network namespace. `lo` is always up and is not listed."""
 
@@ -308,6 +322,7 @@ class Netns:
     filters: tuple[FilterRule, ...] = ()
     rewrites: tuple[BroadcastRewrite, ...] = ()
     shaping: tuple[Shaping, ...] = ()
+    ipsec: tuple[Ipsec, ...] = ()
     resolvers: tuple[Resolver, ...] = ()
     claims: tuple[Claim, ...] = ()
 

@@ -17,6 +17,8 @@ from ipaddress import ip_interface, ip_network
 from kernel.errors import KernelRefused
 from kernel.state import LOCAL, Address, Fdb, Neighbour, NextHop, Route, Rule
 
+NETLINK_XFRM = 6
+"""The protocol of IPsec's socket (linux/netlink.h)."""
 REQUEST, ACK, REPLACE, EXCL, CREATE, APPEND, DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x800, 0x300
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
@@ -238,10 +240,10 @@ class Refusal:
 
 
 class Rtnl:
-    """A NETLINK_ROUTE socket of the namespace in which it is opened; it stays there."""
+    """A netlink socket of the namespace in which it is opened; it stays there. `family` 0 is NETLINK_ROUTE."""
 
-    def __init__(self) -> None:
-        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    def __init__(self, family: int = 0) -> None:
+        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         self._sock.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         self._sock.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel.errors import BadInput
 from kernel.state import IFNAMSIZ
+from topologies import tunnels
 from topologies.placement import block_room, networks, pods_in
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def check(spec: LabSpec, where: Where) -> None:
         _mtus,
         _pools,
         _services,
+        tunnels.check,
         _pods,
         _capacity,
     ):
@@ -129,6 +131,9 @@ def _stated(spec: LabSpec) -> Iterator[tuple[Loc, str]]:
     if spec.client:
         yield from ((("client", "addresses", i), one) for i, one in enumerate(spec.client.addresses))
         yield from ((("client", "router", i), one) for i, one in enumerate(spec.client.router))
+    for i, tunnel in enumerate(spec.tunnels):
+        for j, addresses in enumerate(tunnel.addresses):
+            yield from ((("tunnels", i, "addresses", j, k), one) for k, one in enumerate(addresses))
 
 
 def _addresses(spec: LabSpec, where: Where) -> None:

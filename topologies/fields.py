@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from kernel.state import IFNAMSIZ
+
 NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 """As Kubernetes names objects (RFC 1123 label)."""
 RATE = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?)\s*([kKmMgG]?)(?:[bB]it(?:/s)?|bps)\s*$")
@@ -108,6 +110,15 @@ Mac = Annotated[
         description="six pairs of lower-case hexadecimal digits, the first pair even, such as 02:00:00:00:00:01",
     ),
 ]
+Device = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9._-]*$",
+        max_length=IFNAMSIZ,
+        description=f"an interface's name, at most {IFNAMSIZ} lower-case letters, digits, dashes and dots",
+    ),
+]
+Key = Annotated[int, ranged(1, 0xFFFFFFFF, "a number")]
 Asn = Annotated[int, ranged(1, 4294967295, "a number")]
 Count = Annotated[int, ranged(0, 1000, "a number")]
 Rate = Annotated[int, BeforeValidator(_bits), Field(gt=0, description="bits a second, such as 100 Mbit")]

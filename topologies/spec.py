@@ -21,6 +21,8 @@ from topologies.fields import (
     ClusterId,
     Count,
     Delay,
+    Device,
+    Key,
     Loss,
     Mac,
     Mtu,
@@ -32,8 +34,11 @@ from topologies.fields import (
 )
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
-PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks", "flat", "tor")
+PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks", "flat", "tor", "tunnels")
 SCHEMA = Path(__file__).resolve().parent / "lab.schema.json"
+TunnelType = Literal["ipip", "gre", "sit", "isatap", "vti"]
+TUNNEL_FEATURES = {"ipip": ("ipip",), "gre": ("gre",), "sit": ("sit",), "isatap": ("sit",), "vti": ("vti", "xfrm")}
+"""Kernel features that a tunnel's type needs."""
 
 
 class Part(BaseModel):
@@ -141,6 +146,21 @@ class ClientSpec(Part):
     router: tuple[Cidr, ...]
 
 
+class TunnelSpec(Part):
+    """A tunnel over IPv4 between two hosts: a device `name` on each, with that end's `addresses` inside.
+
+    ipip carries IPv4 (RFC 2003), sit IPv6 (RFC 4213), gre both (RFC 2784), vti IPv4 by IPsec. isatap (RFC 5214) carries
+    IPv6 and makes its addresses itself: each end's out of `prefix` and its IPv4 address. `key` tells two gre tunnels
+    between the same hosts apart (RFC 2890)."""
+
+    name: Device
+    type: Annotated[TunnelType, Field(description="one of ipip, gre, sit, isatap, vti")]
+    ends: tuple[Name, Name]
+    addresses: tuple[tuple[Cidr, ...], tuple[Cidr, ...]] = ((), ())
+    prefix: Prefix | None = None
+    key: Key | None = None
+
+
 class LabSpec(Part):
     """A whole lab."""
 
@@ -166,6 +186,7 @@ class LabSpec(Part):
     router: RouterSpec | None = None
     reflectors: tuple[ReflectorSpec, ...] = ()
     client: ClientSpec | None = None
+    tunnels: tuple[TunnelSpec, ...] = ()
 
     @property
     def tagged(self) -> bool:
@@ -180,6 +201,7 @@ class LabSpec(Part):
         wanted |= {"vlan-filtering"} if self.tagged else set()
         wanted |= {"vlan"} if any(pool.vlan for pool in self.pools) else set()
         wanted |= {"netem"} if any(shape.delay or shape.loss for shape in shapes) else set()
+        wanted |= {feature for tunnel in self.tunnels for feature in TUNNEL_FEATURES[tunnel.type]}
         wanted |= {"tbf"} if any(shape.bandwidth for shape in shapes) else set()
         return frozenset(wanted)
 

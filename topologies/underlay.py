@@ -8,6 +8,7 @@ from ipaddress import ip_interface
 
 from kernel.state import Address, Bridge, Link, Netns, PortVlan, Route, Shaping, State, Sysctl, Veth, merge
 from topologies.spec import ClientSpec, LabSpec, LinkSpec, NodeSpec, Port, RouterSpec, Shape
+from topologies.tunnels import tunnels
 
 NIC = "eth0"
 """The name of a host's first NIC."""
@@ -46,6 +47,7 @@ def underlay(spec: LabSpec) -> State:
         parts += _router(spec, spec.router)
         if spec.client:
             parts += _client(spec.client, spec.router)
+    parts += tunnels(spec)
     return merge(State((part,)) for part in parts)
 
 

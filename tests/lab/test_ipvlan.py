@@ -50,7 +50,7 @@ def test_who_reaches_whom(labs: Labs, plugin: str, mode: str, version: int) -> N
         assert None not in reached.values(), f"{pod.name}: {reached}"
         for node in lab.cluster.nodes:
             possible = plugin == "terway" or node.name != pod.node
-            wait = 2.0 if possible else 0.3
+            wait = 2.0 if possible else 0.15
             assert bool(ping(lab, pod.name, of(node.addresses, version), timeout_s=wait)) == possible, node.name
             assert bool(ping(lab, node.name, of(pod.addresses, version), timeout_s=wait)) == possible, node.name
 
@@ -121,7 +121,7 @@ def test_terways_slave_is_what_joins_node_and_pods(labs: Labs) -> None:
     assert {one.device for one in frames if having([one], "ICMP 8")} == {"ipvl_eth0"}
     lab.namespaces.run("node1", ["ip", "link", "del", "ipvl_eth0"])
     try:
-        assert ping(lab, "node1", pod.addresses[0], timeout_s=0.3) is None
+        assert ping(lab, "node1", pod.addresses[0], timeout_s=0.15) is None
     finally:
         lab.engine.apply(lab.state)
     assert ping(lab, "node1", pod.addresses[0])
