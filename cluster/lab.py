@@ -30,8 +30,8 @@ from topologies.checks import LEAST_IPV6_MTU
 from topologies.spec import LabSpec, from_json
 from topologies.underlay import underlay
 
-CARRIER_S = 3.0
-"""How long a link that is set up may take to carry frames, seconds; the kernel looks once a second."""
+CARRIER_S = 10.0
+"""How long links may take to carry frames, seconds: the kernel looks once a second, or later when it is busy."""
 CONVERGENCE_S = 30.0
 """Deadline for BGP, in seconds; a full mesh of ten routers takes under three."""
 COUNTER = struct.Struct("=Q")
@@ -157,12 +157,14 @@ class Lab:
             raise BadInput(f"{netns!r} has no device {name!r}", remedy="`inspect` shows what there is")
         self._apply(self._plan, self._down - chosen if up else self._down | chosen)
         if up:
-            carrier.wait(self.namespaces, self._plugged(chosen), CARRIER_S)
+            self._await_frames(chosen)
 
-    def _plugged(self, devices: frozenset[Device]) -> list[Device]:
-        """Those of `devices` that are an end of a link of which no end is down: they get a carrier."""
+    def _await_frames(self, devices: frozenset[Device]) -> list[Device]:
+        """Waits until those of `devices` carry frames that are an end of a link of which no end is down; returns
+        those that do not by the deadline."""
         others = joined(self.state)
-        return sorted(d for d in devices if d in others and not {d, others[d]} & self._down)
+        plugged = (one for one in devices if one in others and not {one, others[one]} & self._down)
+        return carrier.wait(self.namespaces, plugged, CARRIER_S)
 
     def _still_down(self, wanted: Plan) -> frozenset[Device]:
         """What was set down and is there still, plugged into what it was."""
@@ -185,6 +187,8 @@ class Lab:
         had_routers = bool(self._plan.wanted.routers)
         report = self._apply(wanted, self._still_down(wanted), said)
         routers, notes = wanted.wanted.routers, list(wanted.wanted.notes)
+        if report.made and (late := self._await_frames(_devices(self.state))):
+            notes.append(f"no frames yet after {CARRIER_S:g} s on {_listed(late)}")
         converged = None
         if routers or had_routers:
             said(f"FRR: {len(routers)} routers")
@@ -194,10 +198,8 @@ class Lab:
                 self.routers.wait(CONVERGENCE_S)
                 converged = time.monotonic() - begun
         if self._down:
-            devices = ", ".join(f"{netns}:{name}" for netns, name in sorted(self._down))
-            notes.append(
-                f"left down, as set at the prompt: {devices}" + ("; BGP was not waited for" if routers else "")
-            )
+            unawaited = "; BGP was not waited for" if routers else ""
+            notes.append(f"left down, as set at the prompt: {_listed(self._down)}{unawaited}")
         return {
             "namespaces": len(wanted.state.names),
             "nodes": len(wanted.cluster.nodes),
@@ -238,6 +240,10 @@ class Lab:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self.down()
+
+
+def _listed(devices: Iterable[Device]) -> str:
+    return ", ".join(f"{netns}:{name}" for netns, name in sorted(devices))
 
 
 def _devices(state: State) -> frozenset[Device]:

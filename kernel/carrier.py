@@ -20,38 +20,45 @@ RUNNING = 0x40
 
 def wait(namespaces: Namespaces, devices: Iterable[tuple[str, str]], deadline_s: float) -> list[tuple[str, str]]:
     """Waits until all devices (a namespace and a name each) run; returns those that do not by the deadline, seconds."""
-    missing: dict[socket.socket, set[tuple[str, str, int]]] = {}
     end = time.monotonic() + deadline_s
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, set[str]] = {}
     for netns, name in devices:
-        wanted.setdefault(netns, []).append(name)
+        wanted.setdefault(netns, set()).add(name)
+    late: dict[socket.socket, dict[int, tuple[str, str]]] = {}
     try:
         for netns, names in wanted.items():
             with namespaces.inside(netns):
-                sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-                sock.bind((0, GROUP_LINK))
-                rtnl = wire.Rtnl()  # after the subscription: what is so already, then what changes
-                missing[sock] = {(netns, name, socket.if_nametoindex(name)) for name in names}
-                _take(missing[sock], rtnl.dump(wire.GETLINK, wire.ifinfo(0, None)))
-                rtnl.close()
-        while any(missing.values()):
-            left = end - time.monotonic()
-            ready = select.select(list(missing), [], [], max(0.0, left))[0]
+                _look(late, netns, names)
+        while any(late.values()):
+            ready = select.select(list(late), [], [], max(0.0, end - time.monotonic()))[0]
             if not ready:
                 break
             for sock in ready:
-                _take(missing[sock], sock.recv(1 << 16))
-        return sorted((netns, name) for late in missing.values() for netns, name, _ in late)
+                _take(late[sock], sock.recv(1 << 16))
+        return sorted(device for missing in late.values() for device in missing.values())
     finally:
-        for sock in missing:
+        for sock in late:
             sock.close()
 
 
-def _take(missing: set[tuple[str, str, int]], data: bytes) -> None:
-    """Strikes out the devices that a message says are running."""
+def _look(late: dict[socket.socket, dict[int, tuple[str, str]]], netns: str, names: Iterable[str]) -> None:
+    """In a namespace: keeps a socket with the news of it if one of the devices does not run yet."""
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    sock.bind((0, GROUP_LINK))
+    missing = {socket.if_nametoindex(name): (netns, name) for name in names}
+    rtnl = wire.Rtnl()  # after the subscription: what is so already, then what changes
+    _take(missing, rtnl.dump(wire.GETLINK, wire.ifinfo(0, None)))
+    rtnl.close()
+    if missing:
+        late[sock] = missing
+    else:
+        sock.close()
+
+
+def _take(missing: dict[int, tuple[str, str]], data: bytes) -> None:
+    """Strikes out the devices that messages say are running."""
     for offset, _, kind in wire.messages(data):
-        if kind != wire.NEWLINK:
-            continue
-        index, flags = struct.unpack_from("=iI", data, offset + wire.HEAD.size + 4)
-        if flags & RUNNING:
-            missing -= {one for one in missing if one[2] == index}
+        if kind == wire.NEWLINK:
+            index, flags = struct.unpack_from("=iI", data, offset + wire.HEAD.size + 4)
+            if flags & RUNNING:
+                missing.pop(index, None)
