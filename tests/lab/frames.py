@@ -110,6 +110,16 @@ def ping(
     return None
 
 
+def unanswered(lab: Any, pairs: Iterable[tuple[str, str]], timeout_s: float = 5.0) -> list[tuple[str, str]]:
+    """Sends one echo for each (source namespace, target address), all at once; returns those that nobody answered."""
+    with contextlib.ExitStack() as stack:
+        echoes = [(pair, stack.enter_context(contextlib.closing(Echo(lab, *pair)))) for pair in pairs]
+        for _, echo in echoes:
+            echo.send(0)
+        until = time.monotonic() + timeout_s
+        return [pair for pair, echo in echoes if not echo.heard(until, 0)]
+
+
 class Echo:
     """A raw ICMP socket of one namespace towards one address."""
 
