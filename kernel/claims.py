@@ -17,7 +17,7 @@ from kernel import arp
 from kernel.engine import Engine, Report
 from kernel.errors import AddressInUse, NotConverged, PodpathError
 from kernel.namespaces import Namespaces
-from kernel.state import Claim, Netns, State
+from kernel.state import Claim, Netns, Stacked, State
 
 AGAIN_S = 0.25
 """How often a gateway that has not answered is asked again, seconds; a device that came up just now loses frames."""
@@ -26,29 +26,38 @@ Claims = Sequence[tuple[str, Claim]]
 
 
 def apply(engine: Engine, wanted: State, before: State, said: Callable[[str], None]) -> Report:
-    """Makes `wanted` so, `before` having been applied last. New claims are made when all is there but what stands for
-    their addresses; if one fails, `before` is so again. Raises what `check` does, and KernelRefused."""
+    """Makes `wanted` so, `before` having been applied last. New claims are checked when all is there but what stands
+    for their addresses; if one fails, `before` is so again. Raises what `check` does, and KernelRefused."""
     claims = fresh(wanted, before)
-    if not claims:
-        return engine.apply(wanted)
+    checked = [one for one in claims if one[1].check_s]
+    report = _checked(engine, wanted, before, checked, said) if checked else engine.apply(wanted)
+    announce(engine.namespaces, claims)
+    return report
+
+
+def _checked(engine: Engine, wanted: State, before: State, claims: Claims, said: Callable[[str], None]) -> Report:
     first = engine.apply(unclaimed(wanted, claims))
-    if longest := max(claim.check_s for _, claim in claims):
-        said(f"probing for {longest:g} s whether anybody has the {len(claims)} addresses of pods")
+    longest = max(claim.check_s for _, claim in claims)
+    said(f"probing for {longest:g} s whether anybody has the {len(claims)} addresses of pods")
     try:
         check(engine.namespaces, claims)
     except PodpathError:
         engine.apply(before)
         raise
-    report = first.plus(engine.apply(wanted))
-    announce(engine.namespaces, claims)
-    return report
+    return first.plus(engine.apply(wanted))
 
 
 def fresh(wanted: State, applied: State) -> Claims:
-    """The claims of `wanted` that `applied` had not."""
-    known = {(ns.name, claim.dev, claim.address) for ns in applied.namespaces for claim in ns.claims}
-    every = ((ns.name, claim) for ns in wanted.namespaces for claim in ns.claims)
-    return [(name, claim) for name, claim in every if (name, claim.dev, claim.address) not in known]
+    """The claims of `wanted` that `applied` had not, or had on another wire: a pod has moved."""
+    known = {(ns.name, claim.address, _wire_of(ns, claim)) for ns in applied.namespaces for claim in ns.claims}
+    every = ((ns, claim) for ns in wanted.namespaces for claim in ns.claims)
+    return [(ns.name, claim) for ns, claim in every if (ns.name, claim.address, _wire_of(ns, claim)) not in known]
+
+
+def _wire_of(ns: Netns, claim: Claim) -> tuple[str, str, str]:
+    """The claim's device, and where it stands when it stands on another one."""
+    link = next((link for link in ns.links if link.name == claim.dev), None)
+    return (claim.dev, link.dev_netns, link.dev) if isinstance(link, Stacked) else (claim.dev, "", "")
 
 
 def unclaimed(wanted: State, claims: Claims) -> State:
@@ -69,8 +78,7 @@ def check(namespaces: Namespaces, claims: Claims) -> None:
     """Probes for all at the same time; takes as long as the longest `check_s`.
 
     Raises AddressInUse when an address is somebody else's, NotConverged when a gateway does not answer."""
-    wanted = [one for one in claims if one[1].check_s]
-    with _wires(namespaces, wanted) as wires:
+    with _wires(namespaces, claims) as wires:
         silent = _ask_gateways(wires)
         _probe(wires)  # first of all: a gateway that has the address itself does not answer it either
         for wire, claim in silent:

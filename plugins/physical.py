@@ -11,7 +11,7 @@ from ipaddress import ip_interface, ip_network
 
 from cluster.model import Cluster, Node, Pod, Pool, family
 from kernel.errors import BadInput
-from kernel.state import Address, Netns, Route, Vlan
+from kernel.state import Address, Claim, Netns, Route, Vlan
 
 POD_NIC = "eth0"
 NODE_APART = (
@@ -51,12 +51,14 @@ def vlan_links(cluster: Cluster, node: Node, named: Named) -> tuple[Vlan, ...]:
 
 
 def pod_side(cluster: Cluster, pod: Pod) -> Netns:
-    """Addresses with their subnets' lengths, so that the kernel adds the connected routes, and the default routes."""
+    """Addresses with their subnets' lengths, so that the kernel adds the connected routes, and the default routes. The
+    network hears of a new address, as it does from the CNI project's plugins (gratuitous ARP, unasked)."""
     pairs = tuple(zip(pod.addresses, pools_of(cluster, pod), strict=True))
     return Netns(
         pod.name,
         addresses=tuple(Address(POD_NIC, f"{address}/{ip_network(pool.cidr).prefixlen}") for address, pool in pairs),
         routes=tuple(Route(DEFAULT[pool.family], dev=POD_NIC, via=pool.gateway) for _, pool in pairs),
+        claims=tuple(Claim(POD_NIC, address, pod.name, pool.gateway or "", 0.0) for address, pool in pairs),
     )
 
 

@@ -41,7 +41,7 @@ class OnVlan:
     plugin = "bifrost"
     name = "macvlan"
     families = (4,)
-    lacks = {6: "bifrost has no IPv6: the article's table says no, and the public code says todo"}
+    lacks = {6: "the article's table says no for bifrost, and its public code says todo"}
     preset = "trunks"
     needs = frozenset({"veth", "macvlan"})
 

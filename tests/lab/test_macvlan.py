@@ -70,6 +70,17 @@ def test_siblings_talk_inside_the_node(lab: Any) -> None:
     ]
 
 
+@FAMILIES
+def test_a_new_pod_tells_the_network(lab: Any, version: int) -> None:
+    """Gratuitous ARP or an unsolicited advertisement, from the pod's MAC, to everybody on the wire."""
+    more = lab.spec.model_copy(update={"pods_per_node": 2 + version})
+    with captured(lab, "s2") as frames:
+        lab.change(more.model_dump_json(), lab.plugin, lab.mode)
+    new = lab.cluster.pods_of("node1")[-1]
+    told = f"{'ARP' if version == 4 else 'NDP'} tells {of(new.addresses, version)}"
+    assert {one[0].partition(" > ")[0] for one in having(frames, told)} == {f"Ethernet {new.mac}"}
+
+
 def test_a_second_apply_finds_nothing_to_do(lab: Any) -> None:
     report = lab.engine.apply(lab.state)
     assert (report.made, report.removed) == (0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kernel.claims import fresh, unclaimed
-from kernel.state import Address, Claim, Neighbour, Netns, State
+from kernel.state import Address, Claim, Macvlan, Neighbour, Netns, State
 
 CLAIM = Claim("eth0.10", "10.0.0.11", "pod1", "10.0.0.1", 3.0)
 NODE = Netns(
@@ -36,3 +36,14 @@ def test_nothing_on_the_wire_stands_for_an_address_before_its_claim_is_made() ->
     (held,) = unclaimed(state, fresh(state, State())).namespaces
     assert held.addresses == NODE.addresses[:1]
     assert held.neighbours == NODE.neighbours[1:]
+
+
+def test_a_pod_on_another_wire_claims_anew() -> None:
+    claim = Claim("eth0", "10.0.0.11", "pod1", "10.0.0.1", 0.0)
+
+    def pod_on(node: str) -> State:
+        nic = Macvlan("eth0", dev="eth0-vlan-10", dev_netns=node)
+        return State((Netns("pod1", links=(nic,), claims=(claim,)),))
+
+    assert fresh(pod_on("node2"), pod_on("node1")) == [("pod1", claim)]
+    assert fresh(pod_on("node1"), pod_on("node1")) == []

@@ -57,7 +57,7 @@ def test_another_range_of_services_is_routed_instead() -> None:
 
 def test_ipv6_is_refused_with_the_articles_reason() -> None:
     spec = preset("trunks").model_copy(update={"families": (4, 6)})
-    with pytest.raises(BadInput, match="bifrost has no IPv6: the article's table says no"):
+    with pytest.raises(BadInput, match="carries no IPv6: the article's table says no for bifrost"):
         planned(spec)
     assert any(note.startswith("pods have no IPv6 here") for note in planned(preset("trunks")).wanted.notes)
 
