@@ -114,7 +114,7 @@ class LabIntf(Intf):
             if self.link is None:
                 raise BadInput(f"{self.node.name}:{self.name} is no end of a link", remedy="`links` shows them")
             self.link.shape(**values)
-        return super().config(**params)
+        return super().config(**{"up": None} | params)
 
     def delete(self) -> None:
         """Raises BadInput."""
