@@ -10,11 +10,11 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kernel import devices, diff, export, firewall, ipsec, linker, tc, wire
+from kernel import devices, diff, export, firewall, ipsec, linker, seals, tc, wire
 from kernel.errors import BadInput, KernelRefused
 from kernel.namespaces import Namespaces
 from kernel.read import sysctl_path
@@ -68,6 +68,9 @@ class Engine:
         self._own_parts(found, remove=True)
         work = linker.Linker(self._spaces, found.wanted, found.there)
         work.remove(set(found.lost))
+        for netns, device in found.lost:
+            before = self._spaces[netns].before
+            self._spaces[netns].before = {key: old for key, old in before.items() if diff.device_of(key) != device}
         for name, change in found.changes.items():
             self._sysctls(name, [item for item in change.add.sysctls if not diff.device_of(item.key)])
         work.run()
@@ -78,6 +81,9 @@ class Engine:
         firewall.apply(self.namespaces, found.changes.values())
         tc.apply(self.namespaces, found.changes.values())
         ipsec.apply(self.namespaces, found.changes.values())
+        for name, change in found.changes.items():
+            if change.redo:
+                self._spaces[name].seals = self._seals(name)
         counts = self._spaces.counts
         return Report(counts.messages, counts.made, counts.removed, time.monotonic() - start)
 
@@ -128,9 +134,19 @@ class Engine:
                 continue
             names = {device for netns, device in lost if netns == ns.name}
             rest = diff.without(actual[ns.name], names - devices.FALLBACK.keys())
-            changes[ns.name] = diff.change(ns, self._spaces[ns.name].applied, rest)
+            space, now = self._spaces[ns.name], self._seals(ns.name)
+            intact = [part for part in diff.WHOLE if space.seals.get(part) == now.get(part)]
+            changes[ns.name] = diff.change(ns, space.applied, rest, intact)
             there[ns.name] = {name: link for name, link in there[ns.name].items() if name not in names}
         return _Difference(wanted, frozenset(lost), there, changes)
+
+    def _seals(self, name: str) -> dict[str, Hashable]:
+        """Taken now, of what was applied last."""
+        space = self._spaces[name]
+        if not any(getattr(space.applied, part) for part in diff.WHOLE):
+            return {}
+        with self.namespaces.inside(name):
+            return seals.take(space.rtnl, space.index, space.applied)
 
     def _again(self, state: State, found: _Difference) -> None:
         """The kernel drops more than what is named: routes with an address that goes or a device that goes down,
@@ -224,14 +240,15 @@ class Engine:
             self._spaces.counts.made += len(items)
 
     def _restore(self, name: str, items: Sequence[Sysctl]) -> None:
-        """Gives keys that are wanted no more their first value again, unless they went with their device."""
+        """Gives keys that were written and are wanted no more their first value again."""
         before = self._spaces[name].before
-        if items:
+        former = [Sysctl(item.key, before.pop(item.key)) for item in items if item.key in before]
+        if former:
             with self.namespaces.inside(name):
-                for item in items:
-                    with contextlib.suppress(KernelRefused):
-                        _write(Sysctl(item.key, before.pop(item.key)))
-            self._spaces.counts.removed += len(items)
+                for item in former:
+                    with contextlib.suppress(KernelRefused):  # it went with its device
+                        _write(item)
+            self._spaces.counts.removed += len(former)
 
 
 def _write(item: Sysctl) -> str:

@@ -195,9 +195,9 @@ def _stated(link: Link) -> str:
 
 def _after(link: Link) -> list[str]:
     master = f" master {link.master}" if link.master else ""
-    arp = "" if link.arp is None else f" arp {'on' if link.arp else 'off'}"
     up = " up" if link.up else ""
-    return [f"ip link set {link.name}{master}{arp}{up}"] if master or arp or up else []
+    found = [f"ip link set {link.name}{master}{up}"] if master or up else []
+    return found if link.arp is None else [*found, f"ip link set {link.name} arp {'on' if link.arp else 'off'}"]
 
 
 def port_vlan(item: PortVlan) -> str:

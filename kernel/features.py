@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -227,6 +228,7 @@ EMBEDDED = frozenset(name for name, one in FEATURES.items() if not one.programs)
 """What the embedded kernel has; a test there compares."""
 
 
+@functools.cache
 def probe() -> dict[str, str]:
     """Each feature, and "" or why this kernel lacks it; for a process that has mounts of its own, as a lab's has."""
     spaces = Namespaces()

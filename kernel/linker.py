@@ -41,7 +41,7 @@ class Linker:
     def __init__(self, spaces: Spaces, wanted: Links, there: dict[str, dict[str, Link]]) -> None:
         self.spaces, self.wanted, self.there = spaces, wanted, there
         self._late: set[Place] = set()
-        """Devices made that are not as wanted yet: other ends, and those taken over."""
+        """Devices that are not as wanted yet: other ends, those taken over, and those whose ARP is stated."""
 
     def run(self) -> None:
         """Makes and settles, those first on which others stand: one that is down takes no device on it. What had to
@@ -80,6 +80,7 @@ class Linker:
         else:
             home = (link.dev_netns if isinstance(link, Stacked) else "") or netns
             queues.setdefault(home, []).append(self._plain(netns, home, link))
+            self._mind_arp(netns, link)
         self.spaces.counts.made += 1
 
     def _plain(self, netns: str, home: str, link: Link) -> wire.Request:
@@ -126,8 +127,15 @@ class Linker:
         queue, index = queues.setdefault(netns, []), self.spaces[netns].index[name]
         master = (self.spaces.master(netns, link) or 0) if link.master != before.master else None
         queue.append(devices.set_link(index, link, master))
+        if not before.up:
+            self._mind_arp(netns, link)
         if isinstance(link, Bridge) and devices.filters(link) != devices.filters(before):
             queue.append(devices.filtering(index, link))
+
+    def _mind_arp(self, netns: str, link: Link) -> None:
+        """An ipvlan device forgets IFF_NOARP when it goes up (drivers/net/ipvlan/ipvlan_main.c, ipvlan_open)."""
+        if link.up and link.arp is not None:
+            self._late.add((netns, link.name))
 
     def _complete(self) -> None:
         """What could not be stated when a device was made."""

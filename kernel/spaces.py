@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kernel import devices, wire
@@ -30,6 +30,8 @@ class Space:
     """What the kernel calls other namespaces here."""
     before: dict[str, str] = field(default_factory=dict)
     """What sysctls held before they were written the first time."""
+    seals: dict[str, Hashable] = field(default_factory=dict)
+    """Of the parts that are applied as a whole, as they were after the last apply."""
 
     def free_index(self) -> int:
         return max(FIRST_INDEX - 1, max(self.index.values(), default=0)) + 1
