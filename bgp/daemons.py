@@ -53,7 +53,7 @@ class _Pair:
 
 
 class Routers:
-    """The routers of a lab. `folder` gets their configuration and logs."""
+    """The routers of a lab. `folder` gets their logs."""
 
     def __init__(self, namespaces: Namespaces, folder: Path) -> None:
         self._namespaces = namespaces
@@ -172,9 +172,10 @@ class Routers:
         self._configure(router)
 
     def _configure(self, router: Router) -> None:
-        folder = self._folder / router.netns
+        """Beside the sockets: zebra gives up the capability to read what is another user's, as the lab's own folder is
+        in a guest kernel."""
         for daemon, configuration in CONFIGURATION.items():
-            (folder / f"{daemon}.conf").write_text(configuration(router))
+            (STATE / router.netns / f"{daemon}.conf").write_text(configuration(router))
 
     def _launch(self, daemon: str, routers: Sequence[Router]) -> None:
         """Starts this daemon of all `routers` together, and waits until each has opened its socket."""
@@ -191,12 +192,12 @@ class Routers:
             raise self._dead(dead() or paths[missing[0]], daemon)
 
     def _spawn(self, router: Router, daemon: str) -> Running:
-        folder, state = self._folder / router.netns, STATE / router.netns
+        state = STATE / router.netns
         argv = [str(FRR / daemon), "-N", router.netns, "-u", "root", "-g", "root"]
-        argv += ["-f", str(folder / f"{daemon}.conf"), "-i", str(state / f"{daemon}.pid")]
+        argv += ["-f", str(state / f"{daemon}.conf"), "-i", str(state / f"{daemon}.pid")]
         argv += ["-A", "127.0.0.1", "-P", "0", "--log", "stdout", "--log-level", "informational"]
         argv += ["-S"] if daemon == "bgpd" else []
-        with open(folder / f"{daemon}.log", "w") as log:
+        with open(self._folder / router.netns / f"{daemon}.log", "w") as log:
             return self._namespaces.spawn(router.netns, argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _dead(self, name: str, daemon: str) -> NotConverged:
@@ -207,7 +208,7 @@ class Routers:
         lines = " / ".join(log.read_text().strip().splitlines()[-LAST_LINES:]) or "nothing"
         happened = f"ended with status {status}" if ended else f"did not answer within {READY_S:g} s"
         what = f"{which} of {name!r} {happened}; it said last: {lines}"
-        return NotConverged(what, where=str(log), remedy="look there, and into its configuration beside it")
+        return NotConverged(what, where=str(log), remedy=f"look there, and at its configuration in {STATE / name}")
 
     def _retire(self, names: Iterable[str]) -> None:
         """Ends routers whose namespaces may live on: a zebra that is asked takes its routes along."""

@@ -145,12 +145,11 @@ def lines(ns: Netns) -> list[str]:
     for one in ns.ipsets:
         said.append(f"ipset create {one.name} {one.kind} family {'inet6' if one.family == 6 else 'inet'}")
         said += [f"ipset add {one.name} {member}" for member in one.members]
-    known: set[tuple[int, str, str]] = set()
-    for rule in ns.filters:
-        tool = "ip6tables" if rule.family == 6 else "iptables"
-        place = (rule.family, rule.table, rule.chain)
-        if rule.chain not in BUILT_IN[rule.table] and place not in known:
-            said.append(f"{tool} -t {rule.table} -N {rule.chain}")
-            known.add(place)
-        said.append(f"{tool} -t {rule.table} -A {rule.chain} {shlex.join(rule.args)}")
+    own = dict.fromkeys((r.family, r.table, r.chain) for r in ns.filters if r.chain not in BUILT_IN[r.table])
+    said += [f"{_tool(family)} -t {table} -N {chain}" for family, table, chain in own]  # before anything jumps there
+    said += [f"{_tool(r.family)} -t {r.table} -A {r.chain} {shlex.join(r.args)}" for r in ns.filters]
     return said
+
+
+def _tool(family: int) -> str:
+    return "ip6tables" if family == 6 else "iptables"

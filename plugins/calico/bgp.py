@@ -31,7 +31,7 @@ class Bgp:
         owned = felix.owners(cluster)
 
         def side(node: Node) -> Netns:
-            chains = Netns(node.name, ipsets=tuple(firewall.sets(cluster)), filters=tuple(firewall.rules()))
+            chains = Netns(node.name, ipsets=tuple(firewall.sets(cluster)), filters=tuple(firewall.rules(cluster)))
             return felix.workloads(cluster, node, node.mtu).plus(chains)
 
         notes = (bird.BY_FRR, felix.NO_POLICY, *bird.unheard(cluster))

@@ -28,10 +28,13 @@ Owners = Mapping[str, tuple[str, ...]]
 
 
 def check(cluster: Cluster) -> None:
-    """Raises BadInput for pools that calico has no use for."""
+    """Raises BadInput for pools that calico has no use for, or that nodes cannot carry."""
     if strange := next((pool for pool in cluster.pools if pool.vlan is not None), None):
         what = f"the pool {strange.cidr} is a subnet of the physical network, and calico's pools are none"
         raise BadInput(what, where="pools", remedy="leave its `vlan` out, or choose hybridnet vlan or bifrost")
+    for node in cluster.nodes:
+        for version in {pool.family for pool in cluster.pools}:
+            node_ip(node, version)
 
 
 def whole(cluster: Cluster, side: Callable[[Node], Netns]) -> State:

@@ -49,16 +49,16 @@ def vxlan(device: str, version: Family, port: int, others: Iterable[str]) -> Tun
 
 def sets(cluster: Cluster, tunnels: Sequence[Tunnel] = ()) -> Iterator[IpSet]:
     """Pools, and each tunnel's peers."""
-    for version in FAMILIES:
+    for version in _families(cluster):
         pools = tuple(pool.cidr for pool in cluster.pools if pool.family == version)
         for name in ("masq-ipam-pools", "network-ip-pools"):
             yield IpSet(PREFIX[version] + name, "hash:net", pools, version)
     yield from (IpSet(one.name, "hash:net", one.peers, one.family) for one in tunnels)
 
 
-def rules(tunnels: Sequence[Tunnel] = ()) -> Iterator[FilterRule]:
+def rules(cluster: Cluster, tunnels: Sequence[Tunnel] = ()) -> Iterator[FilterRule]:
     """All rules of a node."""
-    for version in FAMILIES:
+    for version in _families(cluster):
         mine = [tunnel for tunnel in tunnels if tunnel.family == version]
         yield from _raw(version, mine)
         if mine:
@@ -110,6 +110,11 @@ def _nat(version: Family, tunnels: Iterable[Tunnel]) -> Iterator[FilterRule]:
     source = ("-m", "set", "--match-set", f"{PREFIX[version]}masq-ipam-pools", "src")
     target = ("-m", "set", "!", "--match-set", f"{PREFIX[version]}network-ip-pools", "dst")
     yield _rule(version, "nat", "cali-nat-outgoing", *source, *target, "-j", "MASQUERADE", "--random-fully")
+
+
+def _families(cluster: Cluster) -> list[Family]:
+    """Those that pods have."""
+    return [version for version in FAMILIES if any(pool.family == version for pool in cluster.pools)]
 
 
 def _rule(version: Family, table: Table, chain: str, *args: str) -> FilterRule:

@@ -56,6 +56,7 @@ class Inner:
         self.folder = Path(tempfile.mkdtemp(prefix=f"tests-{kernel}-", dir=runs))
         (self.folder / "items.json").write_text(json.dumps([item.nodeid for item in items]))
         argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:terminal", str(HERE)]
+        argv.append("--basetemp=/run/pytest")  # the lab's own; a guest's root may not write to the machine's /tmp
         self.process = places.launch(kernel, self.folder.name, argv, self.folder)
         self.reports: dict[str, list[dict[str, Any]]] = {}
         self._seen = 0

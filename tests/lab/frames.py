@@ -20,8 +20,15 @@ IPV6_DONTFRAG = 62
 """linux/in6.h; Python has no name for it."""
 
 
-def layers(frame: bytes) -> list[str]:
-    """What is in a frame, outermost first: "Ethernet A > B", "VLAN 10", "IPv4 A > B", "UDP 8472", "VXLAN 4", ..."""
+BARE = ("tunl0",)
+"""Devices without a link layer: what is captured there begins with the IP header (ip-tunnel(8))."""
+
+
+def layers(frame: bytes, bare: bool = False) -> list[str]:
+    """What is in a frame, outermost first: "Ethernet A > B", "VLAN 10", "IPv4 A > B", "UDP 8472", "VXLAN 4", ...;
+    a `bare` one has no Ethernet header."""
+    if bare:
+        return _ip(frame) if frame[0] >> 4 == 4 else _ip6(frame)
     target, source, kind = frame[:6].hex(":"), frame[6:12].hex(":"), frame[12:14]
     found, rest = [f"Ethernet {source} > {target}"], frame[14:]
     while kind == b"\x81\x00":
@@ -81,7 +88,7 @@ def having(frames: Iterable[Frame], *wanted: str, device: str | None = None) -> 
     """The layers of those frames that have all the wanted ones, in this order."""
     found = []
     for frame in frames:
-        have = layers(frame.raw)
+        have = layers(frame.raw, frame.device in BARE)
         rest = iter(have)
         if device in (None, frame.device) and all(one in rest for one in wanted):
             found.append(have)
@@ -97,17 +104,22 @@ def captured(lab: Any, *names: str) -> Iterator[list[Frame]]:
 
 
 def ping(
-    lab: Any, source: str, target: str, *, size: int = 56, whole: bool = False, timeout_s: float = 2.0, tries: int = 1
+    lab: Any,
+    source: str,
+    target: str,
+    *,
+    size: int = 56,
+    whole: bool = False,
+    timeout_s: float = 2.0,
+    address: str | None = None,
 ) -> float | None:
     """Round-trip time in seconds of one echo from namespace `source`, or None. `size` is ICMP's payload in bytes;
-    with `whole` it must not be fragmented. Raises OSError (EMSGSIZE) when it does not fit the first device."""
-    with contextlib.closing(Echo(lab, source, target, whole)) as echo:
-        for number in range(tries):
-            sent = time.monotonic()
-            echo.send(number, size)
-            if echo.heard(sent + timeout_s, number):
-                return time.monotonic() - sent
-    return None
+    with `whole` it must not be fragmented; `address` is the sender's own, if not what the kernel chooses. Raises
+    OSError (EMSGSIZE) when it does not fit the first device."""
+    with contextlib.closing(Echo(lab, source, target, whole, address)) as echo:
+        sent = time.monotonic()
+        echo.send(0, size)
+        return time.monotonic() - sent if echo.heard(sent + timeout_s, 0) else None
 
 
 def unanswered(lab: Any, pairs: Iterable[tuple[str, str]], timeout_s: float = 5.0) -> list[tuple[str, str]]:
@@ -123,7 +135,7 @@ def unanswered(lab: Any, pairs: Iterable[tuple[str, str]], timeout_s: float = 5.
 class Echo:
     """A raw ICMP socket of one namespace towards one address."""
 
-    def __init__(self, lab: Any, source: str, target: str, whole: bool = False) -> None:
+    def __init__(self, lab: Any, source: str, target: str, whole: bool = False, address: str | None = None) -> None:
         self.version = ip_address(target).version
         six = self.version == 6
         with lab.namespaces.inside(source):
@@ -134,6 +146,8 @@ class Echo:
             self.sock.setsockopt(level, option, 2)
             if six:
                 self.sock.setsockopt(level, IPV6_DONTFRAG, 1)
+        if address:
+            self.sock.bind((address, 0))
         self.sock.connect((target, 0))
         self.number = id(self) >> 4 & 0xFFFF
 
