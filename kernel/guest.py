@@ -29,7 +29,8 @@ CONTROL, STDOUT, STDERR, EVENTS = 1, 2, 3, 4
 INSIDE = "/run/podpath.server"
 """Where the server listens for commands from inside the guest (the prompt's own)."""
 HOME = "/root"
-"""Whose owner may be another than the user that the guest kernel runs as: the guest has its own."""
+PRIVATE = (HOME, "/tmp")
+"""The guest has its own: what is there on the machine may be closed to the user that the guest kernel runs as."""
 LAYER = "/dev/layer"
 """Where the writable root is put together; gone from sight once it is the root."""
 FIRST = "overlay vmw_vsock_virtio_transport"
@@ -87,7 +88,8 @@ def _file_systems(run_folder: str, keep: Sequence[Path]) -> None:
     os.rmdir(LAYER)
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{target}", f"/dev/{name}")
-    mounts.own((HOME, *mounts.OWN), keep)
+    mounts.own((*PRIVATE, *mounts.OWN), keep)
+    os.chmod("/tmp", 0o1777)
     mounts.mount("none", run_folder, "hostfs", 0, run_folder)
     mounts.frr_groups()
     os.makedirs("/lib/modules", exist_ok=True)
