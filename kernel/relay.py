@@ -33,15 +33,13 @@ class Client:
     def __init__(self, sock: socket.socket, vsock: Vsock, port: int) -> None:
         sock.setblocking(False)
         self._sock, self._vsock = sock, vsock
-        self._read_all = self._shut = self.closed = False
+        self._read_all = self._shut = self.done = False
         self.stream = vsock.connect(port)
 
     def fileno(self) -> int:
         return self._sock.fileno()
 
     def interest(self, congested: bool) -> int | None:
-        if self.closed:
-            return None
         events = select.EPOLLOUT if self.stream.held else 0
         if self._read_all:
             return events
@@ -52,12 +50,12 @@ class Client:
     def ready(self, events: int) -> None:
         if events & select.EPOLLOUT:
             self.changed()
-        if self.closed:
+        if self.done:
             return
         if events & select.EPOLLIN and not self._read_all:
             self._read()
         elif events & (select.EPOLLHUP | select.EPOLLERR):
-            self._close()
+            self._end()
 
     def _read(self) -> None:
         try:
@@ -86,18 +84,20 @@ class Client:
         except BlockingIOError:
             return
         except OSError:
-            self._close()
+            self._end()
             return
         if self.stream.gone:
-            self._close()
+            self._end()
         elif self.stream.ended and not self._shut:
             self._shut = True
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
 
-    def _close(self) -> None:
-        self.closed = True
+    def _end(self) -> None:
+        self.done = True
         self._vsock.shutdown(self.stream, both=True)
+
+    def close(self) -> None:
         self._sock.close()
 
 
@@ -109,8 +109,8 @@ class Output:
 
     def __init__(self, fd: int, stream: Stream, vsock: Vsock) -> None:
         self._fd, self.stream, self._vsock = fd, stream, vsock
+        self.done = False
         self._always = stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_rdev == os.makedev(1, 3)
-        self.closed = False
 
     def fileno(self) -> int:
         return self._fd
@@ -125,12 +125,15 @@ class Output:
         """To a file at once; to anything else when it is ready."""
         while self._always and self.stream.held:
             self._write()
-        self.closed = self.stream.gone and not self.stream.held
+        self.done = self.stream.gone and not self.stream.held
 
     def finish(self) -> None:
         """Writes all, however long the reader takes."""
         while self.stream.held:
             self._write()
+
+    def close(self) -> None:
+        """It stays open: it is our own."""
 
     def _write(self) -> None:
         piece = self.stream.arrived.popleft()
@@ -142,7 +145,7 @@ class Output:
             self.stream.arrived.appendleft(rest)
         self.stream.took(done)
         self._vsock.settle(self.stream)
-        self.closed = self.stream.gone and not self.stream.held
+        self.done = self.stream.gone and not self.stream.held
 
 
 class Relay:
@@ -251,18 +254,21 @@ class Relay:
                 end.changed()
 
     def _renew(self) -> None:
-        """Waits from now on for what each end wants now."""
+        """Waits from now on for what each end wants now. Ends that are done are closed only here: a number that is
+        free could become another client's while events of the former one are still to be looked at."""
         for fd, end in list(self._ends.items()):
-            wanted = end.interest(self._vsock.congested if self._vsock else False)
-            if end.closed:
-                del self._ends[fd]
-                self._asked.pop(fd, None)  # a closed descriptor leaves the epoll set by itself
-            elif wanted is None:
-                if self._asked.pop(fd, None) is not None:
+            wanted = None if end.done else end.interest(self._vsock.congested if self._vsock else False)
+            asked = self._asked.get(fd)
+            if wanted is None:
+                if asked is not None:
                     self._poll.unregister(fd)
-            elif fd not in self._asked:
+                    del self._asked[fd]
+            elif asked is None:
                 self._poll.register(fd, wanted)
-                self._asked[fd] = wanted
-            elif self._asked[fd] != wanted:
+            elif asked != wanted:
                 self._poll.modify(fd, wanted)
+            if wanted is not None:
                 self._asked[fd] = wanted
+            if end.done:
+                del self._ends[fd]
+                end.close()
