@@ -129,6 +129,26 @@ def test_nothing_of_vlan_10_comes_to_a_port_of_vlan_20(lab: Any) -> None:
 
 
 @TAGGED
+def test_north_and_south_see_the_pods_own_address(lab: Any) -> None:
+    """The article's table: north-south traffic leaves with the podIP; and a pod is reached from outside."""
+    a, client = pod(lab, "node1"), str(ip_interface(lab.spec.client.addresses[0]).ip)
+    with captured(lab, "client", a.name) as frames:
+        assert ping(lab, a.name, client) and ping(lab, "client", a.addresses[0])
+    assert having(frames, ends(a.addresses[0], client), "ICMP 8") and having(frames, ends(client, a.addresses[0]))
+
+
+@TAGGED
+def test_a_whole_packet_fits_beside_its_tag(lab: Any) -> None:
+    """The tag comes on top of the MTU (IEEE 802.1Q): 1500 bytes of IP, frames of 1518 with the tag."""
+    a, b = pod(lab, "node1"), pod(lab, "node3")
+    with captured(lab, "s1") as frames:
+        assert ping(lab, a.name, b.addresses[0], size=1472, whole=True)
+    assert {len(one.raw) for one in requests(frames, a, b)} == {14 + 4 + 1500}
+    with pytest.raises(OSError, match="Message too long"):
+        ping(lab, a.name, b.addresses[0], size=1473, whole=True)
+
+
+@TAGGED
 def test_node_and_own_pod_talk_over_the_pair_alone(lab: Any) -> None:
     a = pod(lab, "node1")
     for source, target in ((a.name, ip(lab, "node1")), ("node1", a.addresses[0])):
