@@ -11,18 +11,23 @@ import functools
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 from kernel import modules, wire
 from kernel.diff import Change
 from kernel.errors import KernelRefused, MissingFeature, PodpathError
 from kernel.namespaces import Namespaces
+from kernel.read import bodies
 from kernel.state import Ipsec
 from kernel.wire import NETLINK_XFRM
 
-NEWSA, NEWPOLICY, FLUSHSA, FLUSHPOLICY = 0x10, 0x13, 0x1C, 0x1D
+NEWSA, GETSA, NEWPOLICY, GETPOLICY, FLUSHSA, FLUSHPOLICY = 0x10, 0x12, 0x13, 0x15, 0x1C, 0x1D
 TMPL, AEAD, MARK = 5, 18, 21
 """Attributes: XFRMA_TMPL, XFRMA_ALG_AEAD, XFRMA_MARK."""
+STATE_SIZE, SPI = 224, 72
+"""Bytes of struct xfrm_usersa_info, and where the SPI is in it."""
+POLICY_SIZE, DIR = 168, 160
+"""Bytes of struct xfrm_userpolicy_info, and where the direction is in it."""
 TUNNEL = 1
 DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
 ALGORITHM, ICV_BITS = "rfc4106(gcm(aes))", 128
@@ -36,19 +41,39 @@ _EVERYTHING = struct.pack("=16s16sHHHHHBBBxxxiI", b"", b"", 0, 0, 0, 0, socket.A
 
 
 def apply(namespaces: Namespaces, changes: Iterable[Change]) -> None:
-    """Raises MissingFeature when the kernel has no IPsec, no ESP or no AES-GCM, and KernelRefused."""
-    for change in changes:
-        if "ipsec" in change.redo:
-            _load()
-            with namespaces.inside(change.whole.name):
-                xfrm = _socket(change.whole.name)
-            try:
-                xfrm.attempt([] if change.fresh else list(_flush()))
-                refused = xfrm.attempt([request for item in change.whole.ipsec for request in requests(item)])
-            finally:
-                xfrm.close()
-            if refused:
-                raise _explained(refused[0], change.whole.name)
+    """When one end must be made, all are made anew: an end that begins to count again is not heard by one that goes on
+    counting (RFC 4303, section 3.4.3). Raises MissingFeature when the kernel has no IPsec, no ESP or no AES-GCM, and
+    KernelRefused."""
+    every = list(changes)
+    if any("ipsec" in change.redo for change in every):
+        _load()
+        for change in every:
+            if change.whole.ipsec or "ipsec" in change.redo:
+                _renew(namespaces, change.whole.name, change.whole.ipsec)
+
+
+def _renew(namespaces: Namespaces, name: str, wanted: Iterable[Ipsec]) -> None:
+    with namespaces.inside(name):
+        xfrm = _socket(name)
+    try:
+        xfrm.attempt(list(_flush()))
+        refused = xfrm.attempt([request for item in wanted for request in requests(item)])
+    finally:
+        xfrm.close()
+    if refused:
+        raise _explained(refused[0], name)
+
+
+def seal() -> Hashable:
+    """What this thread's namespace has, without its counters: associations by SPI and algorithm, policies by direction
+    and template. Equal seals: nobody changed anything."""
+    xfrm = wire.Rtnl(NETLINK_XFRM)
+    try:
+        states, policies = (list(bodies(xfrm.dump(kind, b""))) for kind in (GETSA, GETPOLICY))
+    finally:
+        xfrm.close()
+    made = {(one[SPI : SPI + 4], wire.attributes(one, STATE_SIZE).get(AEAD)) for one in states}
+    return frozenset(made), frozenset((one[DIR], wire.attributes(one, POLICY_SIZE).get(TMPL)) for one in policies)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Seals on what is applied as a whole: filter rules, sets and queueing disciplines are not read back object by object,
+"""Seals on what is applied as a whole: filter rules, sets, queueing disciplines and IPsec are not read back one by one,
 but a seal taken after an apply and one taken later tell whether somebody changed them meanwhile. No process is started.
 """
 
@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable, Hashable, Iterator
 
-from kernel import firewall, wire
+from kernel import firewall, ipsec, wire
 from kernel.read import bodies
 from kernel.state import Netns
 
@@ -36,6 +36,7 @@ def take(rtnl: wire.Rtnl, index: dict[str, int], ns: Netns) -> dict[str, Hashabl
         "filters": lambda: _rules(ns),
         "rewrites": lambda: _queueing(rtnl, {index[one.dev] for one in ns.rewrites if one.dev in index}, True),
         "shaping": lambda: _queueing(rtnl, {index[one.dev] for one in ns.shaping if one.dev in index}, False),
+        "ipsec": ipsec.seal,
     }
     return {part: make() for part, make in makers.items() if getattr(ns, part)}
 
