@@ -24,7 +24,7 @@ from kernel.errors import BadInput, MissingFeature, meant
 from kernel.namespaces import Namespaces
 from kernel.resolver import Resolvers
 from kernel.state import State, merge
-from plugins.contract import Mode, Wanted
+from plugins.contract import HasGateways, Mode, Wanted
 from plugins.registry import mode as find_mode
 from topologies.checks import LEAST_IPV6_MTU
 from topologies.spec import LabSpec, from_json
@@ -71,7 +71,7 @@ def plan(spec: LabSpec, plugin: str, mode: str, features: frozenset[str]) -> Pla
 def _carried(spec: LabSpec, mode: Mode) -> tuple[Cluster, tuple[str, ...]]:
     """The cluster as far as the mode can carry it, and a note on what it cannot. Raises BadInput with the mode's
     reason when the topology insists on it, or nothing would be left."""
-    cluster = cluster_of(spec)
+    cluster = cluster_of(spec, mode.first_pod if isinstance(mode, HasGateways) else 1)
     lacking = sorted({pool.family for pool in cluster.pools} - set(mode.families))
     for version in sorted(set(spec.families or ()) - set(mode.families)):
         what = f"{mode.plugin} {mode.name} carries no IPv{version}: {mode.lacks[version]}"

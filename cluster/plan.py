@@ -14,12 +14,13 @@ from topologies.underlay import NIC, gateways, mac_of
 Network = IPv4Network | IPv6Network
 
 
-def cluster_of(spec: LabSpec) -> Cluster:
-    """The same topology always gives the same cluster. Raises BadInput for a pod with two of a family."""
+def cluster_of(spec: LabSpec, first_pod: int = 1) -> Cluster:
+    """The same topology always gives the same cluster. `first_pod` is the lowest number within a block that a pod
+    gets. Raises BadInput for a pod with two of a family."""
     blocks = tuple(block for pool in spec.pools if pool.vlan is None for block in _blocks(spec, pool))
     return Cluster(
         nodes=tuple(_node(spec, node) for node in spec.nodes),
-        pods=tuple(_pods(spec, blocks)),
+        pods=tuple(_pods(spec, blocks, first_pod)),
         pools=tuple(_pool(pool) for pool in spec.pools),
         blocks=blocks,
         reflectors=tuple(Speaker(r.name, r.addresses, cluster_id=r.cluster_id) for r in spec.reflectors),
@@ -56,11 +57,11 @@ def _blocks(spec: LabSpec, pool: PoolSpec) -> Iterator[Block]:
             yield Block(str(next(free)), node.name)
 
 
-def _pods(spec: LabSpec, blocks: tuple[Block, ...]) -> Iterator[Pod]:
+def _pods(spec: LabSpec, blocks: tuple[Block, ...], first: int) -> Iterator[Pod]:
     taken = {address for pod in spec.pods for address in pod.addresses}
     taken |= {str(ip_interface(address).ip) for _, port in spec.ports() for address in port.addresses}
     free = {
-        (node.name, pool.cidr): _of_blocks(pool, node.name, blocks, taken)
+        (node.name, pool.cidr): _of_blocks(pool, node.name, blocks, taken, first)
         for node in spec.nodes
         for pool in spec.pools
         if pool.vlan is None
@@ -84,12 +85,13 @@ def _pod(pod: PodSpec, addresses: tuple[str, ...]) -> Pod:
     return Pod(pod.name, pod.node, mac, addresses, pod.namespace, pod.network or "default")
 
 
-def _of_blocks(pool: PoolSpec, node: str, blocks: tuple[Block, ...], taken: set[str]) -> Iterator[str]:
-    """The free addresses of a node's blocks in one pool, without each block's first and last."""
+def _of_blocks(pool: PoolSpec, node: str, blocks: tuple[Block, ...], taken: set[str], first: int) -> Iterator[str]:
+    """The free addresses of a node's blocks in one pool, from number `first` on, without each block's last."""
     for block in blocks:
         network = ip_network(block.cidr)
         if block.node == node and _inside(network, ip_network(pool.cidr)):
-            yield from _between(network, int(network[0]), int(network[-1]), taken)
+            start = int(network[0]) + (first if network.num_addresses > 2 else 0)
+            yield from _between(network, start, int(network[-1]), taken)
 
 
 def _of_subnet(pool: PoolSpec, taken: set[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bgp.model import Router
 from cluster.model import Cluster
@@ -41,3 +41,11 @@ class Mode(Protocol):
 
         Raises BadInput when the topology does not fit the mode (no trunk, no BGP peer, ...)."""
         ...
+
+
+@runtime_checkable
+class HasGateways(Protocol):
+    """A mode whose nodes have an address in each of their blocks: pods' addresses begin after it."""
+
+    first_pod: int
+    """The lowest number within a block that a pod may have; 1 in other modes."""

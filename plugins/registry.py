@@ -17,6 +17,8 @@ MODES = {
     "calico-ipip-crosssubnet": "plugins.calico.ipip:IpipCrossSubnet",
     "calico-vxlan": "plugins.calico.vxlan:Vxlan",
     "calico-vxlan-crosssubnet": "plugins.calico.vxlan:VxlanCrossSubnet",
+    "flannel-vxlan": "plugins.flannel.vxlan:Vxlan",
+    "flannel-host-gw": "plugins.flannel.hostgw:HostGw",
     "bifrost-macvlan": "plugins.bifrost.macvlan:OnVlan",
     "macvlan-bridge": "plugins.macvlan.bridge:Bridge",
     "ipvlan-l2": "plugins.ipvlan.l2:L2",

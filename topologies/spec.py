@@ -34,7 +34,18 @@ from topologies.fields import (
 )
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
-PRESETS = ("default", "one-switch", "two-rack", "route-reflectors", "vlans", "trunks", "flat", "tor", "tunnels")
+PRESETS = (
+    "default",
+    "one-switch",
+    "two-rack",
+    "route-reflectors",
+    "vlans",
+    "trunks",
+    "flat",
+    "tor",
+    "tunnels",
+    "node-subnets",
+)
 SCHEMA = Path(__file__).resolve().parent / "lab.schema.json"
 TunnelType = Literal["ipip", "gre", "sit", "isatap", "vti"]
 TUNNEL_FEATURES = {"ipip": ("ipip",), "gre": ("gre",), "sit": ("sit",), "isatap": ("sit",), "vti": ("vti", "xfrm")}

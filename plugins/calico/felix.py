@@ -13,6 +13,7 @@ from cluster.model import Cluster, Node, Pod, family, host_veth
 from kernel.errors import BadInput
 from kernel.state import Address, Neighbour, Netns, Route, State, Sysctl, merge
 from plugins import veth
+from plugins.nodes import node_ip
 
 NEEDS = frozenset({"veth", "proxy-neigh", "iptables", "ipset"})
 FELIX = 80
@@ -121,15 +122,6 @@ def remote(cluster: Cluster, node: Node, owned: Owners, version: int) -> Iterato
     for other in cluster.nodes:
         if other.name != node.name:
             yield from ((prefix, other) for prefix in owned[other.name] if family(prefix) == version)
-
-
-def node_ip(node: Node, version: int) -> str:
-    """A node's address of that family, without its length. Raises BadInput."""
-    for address in node.addresses:
-        if family(address) == version:
-            return str(ip_interface(address).ip)
-    what = f"node {node.name!r} has no IPv{version} address, and pods have: their packets travel between such addresses"
-    raise BadInput(what, where="nodes", remedy=f"give every node an IPv{version} address, or take the pool out")
 
 
 def same_subnet(node: Node, other: Node, version: int) -> bool:

@@ -14,6 +14,7 @@ from kernel.state import Address, Netns, Route
 from kernel.state import Ipip as IpipLink
 from plugins.calico import bird, felix, firewall
 from plugins.contract import Wanted
+from plugins.nodes import node_ip
 
 DEVICE = "tunl0"
 OVERHEAD = 20
@@ -38,7 +39,7 @@ class Ipip:
         del features
         felix.check(cluster)
         owned = felix.owners(cluster)
-        hosts = [felix.node_ip(node, 4) for node in cluster.nodes]
+        hosts = [node_ip(node, 4) for node in cluster.nodes]
 
         def side(node: Node) -> Netns:
             tunnel = (firewall.ipip(DEVICE, hosts),)
@@ -62,7 +63,7 @@ class Ipip:
             if self.cross_subnet and felix.same_subnet(node, other, 4):
                 yield felix.direct(prefix, node, other)
             else:
-                via, mtu = felix.node_ip(other, 4), node.mtu - OVERHEAD
+                via, mtu = node_ip(other, 4), node.mtu - OVERHEAD
                 yield Route(prefix, dev=DEVICE, via=via, proto=felix.FELIX, onlink=True, mtu=mtu)
 
 

@@ -17,6 +17,7 @@ from kernel.state import Address, Fdb, Neighbour, Netns, Route
 from kernel.state import Vxlan as VxlanLink
 from plugins.calico import felix, firewall
 from plugins.contract import Wanted
+from plugins.nodes import node_ip
 
 VNI, PORT = 4096, 4789
 """vxlanVNI and vxlanPort, defaults."""
@@ -82,7 +83,7 @@ class Vxlan:
             mac=felix.vtep_mac(node, version),
             vni=VNI,
             dev=node.nic,
-            local=felix.node_ip(node, version),
+            local=node_ip(node, version),
             port=PORT,
         )
         return Netns(
@@ -94,9 +95,7 @@ class Vxlan:
                 Neighbour(device.name, felix.tunnel_address(cluster, other, version), felix.vtep_mac(other, version))
                 for other in others
             ),
-            fdb=tuple(
-                Fdb(device.name, felix.vtep_mac(other, version), felix.node_ip(other, version)) for other in others
-            ),
+            fdb=tuple(Fdb(device.name, felix.vtep_mac(other, version), node_ip(other, version)) for other in others),
         )
 
     def _routes(self, cluster: Cluster, node: Node, device: Device, owned: felix.Owners) -> Iterator[Route]:
@@ -117,4 +116,4 @@ class VxlanCrossSubnet(Vxlan):
 
 
 def _others(cluster: Cluster, node: Node, version: int) -> list[str]:
-    return [felix.node_ip(other, version) for other in cluster.nodes if other.name != node.name]
+    return [node_ip(other, version) for other in cluster.nodes if other.name != node.name]

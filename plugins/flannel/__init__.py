@@ -1,0 +1,1 @@
+"""flannel: one file a backend."""
