@@ -21,7 +21,7 @@ POOLS = ({"cidr": "10.244.0.0/16", "block": 26}, {"cidr": "fd00:10:244::/64", "b
 ADDRESSES = ("ip", "ip6", "addresses", "mac")
 OF_HOSTS = {
     "node": (*ADDRESSES, "role", "defaultRoute", "gateway", "pods"),
-    "router": ("role", "asn"),
+    "router": (*ADDRESSES, "role", "asn"),
     "reflector": (*ADDRESSES, "role", "defaultRoute", "cluster_id"),
     "client": (*ADDRESSES, "role", "defaultRoute"),
 }
@@ -162,7 +162,8 @@ class _Reader:
         if (found := self._only("router")) is None:
             return None
         name, opts = found
-        ports = [self._plugged(far, link, {}) for far, link in self._ends(name) if far in self.switches]
+        plugs = [(far, link) for far, link in self._ends(name) if far in self.switches]
+        ports = [self._plugged(*plug, {} if number else opts) for number, plug in enumerate(plugs)]
         return {"name": name, "asn": opts.get("asn"), "ports": ports}
 
     def _client(self) -> dict[str, Any] | None:

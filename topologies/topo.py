@@ -49,9 +49,9 @@ class LabTopo(Topo):
         """Keys of a topology file that are about the whole lab: name, plugin, mode, pools, pods_per_node, pods, ..."""
         self.settings |= settings
 
-    def addRouter(self, name: str = "gw", asn: int | None = None) -> str:
-        """The gateway between subnets; with `asn` it speaks BGP with the nodes."""
-        return str(self.addHost(name, role="router", asn=asn))
+    def addRouter(self, name: str = "gw", asn: int | None = None, **opts: Any) -> str:
+        """The gateway between subnets; with `asn` it speaks BGP with the nodes. `ip` and `ip6` do for its first link."""
+        return str(self.addHost(name, role="router", asn=asn, **opts))
 
     def addReflector(self, name: str, cluster_id: str, **opts: Any) -> str:
         """A host that reflects routes (RFC 4456)."""
@@ -85,7 +85,8 @@ def of(spec: LabSpec) -> LabTopo:
         topo.addReflector(reflector.name, reflector.cluster_id, **_addressed(reflector.addresses, reflector.mac))
         topo.addLink(reflector.name, reflector.switch, **_link(reflector))
     if spec.router:
-        topo.addRouter(spec.router.name, spec.router.asn)
+        own = _addressed(spec.router.ports[0].addresses, None) if spec.router.ports else {}
+        topo.addRouter(spec.router.name, spec.router.asn, ip=own.get("ip"))
         for port in spec.router.ports:
             params = _addressed(port.addresses, port.mac)
             topo.addLink(spec.router.name, port.switch, params1=params, **_link(port))
