@@ -50,7 +50,7 @@ class LabTopo(Topo):
         self.settings |= settings
 
     def addRouter(self, name: str = "gw", asn: int | None = None, **opts: Any) -> str:
-        """The gateway between subnets; with `asn` it speaks BGP with the nodes. `ip` and `ip6` do for its first link."""
+        """The gateway between subnets; with `asn` it speaks BGP with the nodes. `ip` and `ip6` are its first link's."""
         return str(self.addHost(name, role="router", asn=asn, **opts))
 
     def addReflector(self, name: str, cluster_id: str, **opts: Any) -> str:
