@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_net
 from cluster.model import Block, Cluster, Node, Pod, Pool, Speaker, family
 from kernel.errors import BadInput
 from topologies.placement import block_room, placed, pods_in
-from topologies.spec import LabSpec, NodeSpec, PodSpec, PoolSpec
+from topologies.spec import LabSpec, NodeSpec, PodSpec, PoolSpec, RouterSpec
 from topologies.underlay import NIC, gateways, mac_of
 
 Network = IPv4Network | IPv6Network
@@ -24,17 +24,14 @@ def cluster_of(spec: LabSpec, first_pod: int = 1) -> Cluster:
         pools=tuple(_pool(pool) for pool in spec.pools),
         blocks=blocks,
         reflectors=tuple(Speaker(r.name, r.addresses, cluster_id=r.cluster_id) for r in spec.reflectors),
-        routers=_routers(spec),
+        routers=tuple(_speaker(router) for router in spec.routers if router.asn is not None),
         service_cidrs=spec.service_cidrs,
         address_check_s=spec.address_check / 1e6,
     )
 
 
-def _routers(spec: LabSpec) -> tuple[Speaker, ...]:
-    if not spec.router or spec.router.asn is None:
-        return ()
-    addresses = tuple(address for port in spec.router.ports for address in port.addresses)
-    return (Speaker(spec.router.name, addresses, asn=spec.router.asn),)
+def _speaker(router: RouterSpec) -> Speaker:
+    return Speaker(router.name, tuple(one for port in router.ports for one in port.addresses), asn=router.asn)
 
 
 def _node(spec: LabSpec, node: NodeSpec) -> Node:

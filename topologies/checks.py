@@ -13,12 +13,14 @@ from topologies import tunnels
 from topologies.placement import block_room, networks, pods_in
 
 if TYPE_CHECKING:
-    from topologies.spec import LabSpec, PoolSpec, Port
+    from topologies.spec import LabSpec, PoolSpec, Port, RouterSpec
 
 Loc = Sequence[int | str]
 Where = Callable[[Loc], str]
 LEAST_IPV6_MTU = 1280
 """RFC 8200, section 5."""
+ROUTERS = ("router", "tors")
+"""Where topologies state routers."""
 DEVICE_WORDS = ("lo", "all", "default")
 """The loopback's name, and what net.ipv4.conf has beside interfaces; a name becomes a switch port's."""
 
@@ -31,6 +33,7 @@ def check(spec: LabSpec, where: Where) -> None:
         _ports,
         _addresses,
         _subnets,
+        _tors,
         _gateways,
         _client,
         _mtus,
@@ -49,8 +52,7 @@ def _named(spec: LabSpec) -> Iterator[tuple[Loc, str]]:
     yield from ((("nodes", i, "name"), one.name) for i, one in enumerate(spec.nodes))
     yield from ((("reflectors", i, "name"), one.name) for i, one in enumerate(spec.reflectors))
     yield from ((("pods", i, "name"), one.name) for i, one in enumerate(spec.pods))
-    if spec.router:
-        yield ("router", "name"), spec.router.name
+    yield from (((*loc, "name"), router.name) for loc, router in placed_routers(spec))
     if spec.client:
         yield ("client", "name"), spec.client.name
 
@@ -59,13 +61,20 @@ def placed_ports(spec: LabSpec) -> Iterator[tuple[Loc, str, Port]]:
     """Every NIC on a switch with its place and its owner."""
     yield from ((("nodes", i), one.name, one) for i, one in enumerate(spec.nodes))
     yield from ((("reflectors", i), one.name, one) for i, one in enumerate(spec.reflectors))
+    for loc, router in placed_routers(spec):
+        yield from (((*loc, "ports", i), router.name, one) for i, one in enumerate(router.ports))
+
+
+def placed_routers(spec: LabSpec) -> Iterator[tuple[Loc, RouterSpec]]:
+    """Every router with its place."""
     if spec.router:
-        yield from ((("router", "ports", i), spec.router.name, one) for i, one in enumerate(spec.router.ports))
+        yield ("router",), spec.router
+    yield from ((("tors", i), one) for i, one in enumerate(spec.tors))
 
 
 def _names(spec: LabSpec, where: Where) -> None:
-    ports = len(spec.router.ports) if spec.router else 0
-    seen = {f"{spec.router.name}-{number}" for number in range(ports)} if spec.router and ports > 1 else set()
+    several = [one for one in spec.routers if len(one.ports) > 1]
+    seen = {f"{one.name}-{number}" for one in several for number in range(len(one.ports))}
     for loc, name in _named(spec):
         if name in DEVICE_WORDS:
             remedy = "choose another name: interfaces and their settings in /proc/sys are called so"
@@ -75,8 +84,8 @@ def _names(spec: LabSpec, where: Where) -> None:
                 f"the name {name!r} is taken", where=where(loc), remedy="every node, pod and switch needs its own"
             )
         seen.add(name)
-        if loc[0] != "pods" and len(name) > IFNAMSIZ - (2 if loc[0] == "router" else 0):
-            limit = IFNAMSIZ - (2 if loc[0] == "router" else 0)
+        if loc[0] != "pods" and len(name) > IFNAMSIZ - (2 if loc[0] in ROUTERS else 0):
+            limit = IFNAMSIZ - (2 if loc[0] in ROUTERS else 0)
             what = f"{name!r} names a switch port and is longer than {limit} characters"
             raise BadInput(what, where=where(loc), remedy=f"interface names hold {IFNAMSIZ}: choose a shorter one")
 
@@ -158,14 +167,33 @@ def _subnets(spec: LabSpec, where: Where) -> None:
             raise BadInput(
                 what, where=where(("nodes", i, "addresses")), remedy="give one IPv4 and at most one IPv6 address"
             )
-    seen: list[tuple[Any, Loc]] = []
-    for loc, text in _stated(spec):
-        if loc[0] == "router" or tuple(loc[:2]) == ("client", "router"):
-            network = ip_interface(text).network
-            if double := next((other for other, place in seen if other.overlaps(network)), None):
-                what = f"the router would be in {network} twice" if double == network else f"{network} is in {double}"
-                raise BadInput(what, where=where(loc), remedy="give each of its links a subnet of its own")
-            seen.append((network, loc))
+    seen: dict[str, list[Any]] = {}
+    for loc, owner, text in _routed(spec):
+        network, others = ip_interface(text).network, seen.setdefault(owner, [])
+        if double := next((other for other in others if other.overlaps(network)), None):
+            what = f"the router would be in {network} twice" if double == network else f"{network} is in {double}"
+            raise BadInput(what, where=where(loc), remedy="give each of its links a subnet of its own")
+        others.append(network)
+
+
+def _routed(spec: LabSpec) -> Iterator[tuple[Loc, str, str]]:
+    """Every address of a router, with its place and owner."""
+    for loc, owner, port in placed_ports(spec):
+        if loc[0] in ROUTERS:
+            yield from (((*loc, "addresses", i), owner, one) for i, one in enumerate(port.addresses))
+    if spec.client and spec.router:
+        yield from ((("client", "router", i), spec.router.name, one) for i, one in enumerate(spec.client.router))
+
+
+def _tors(spec: LabSpec, where: Where) -> None:
+    for i, tor in enumerate(spec.tors):
+        if not spec.router:
+            what = "a rack's router stands below a router, and there is none"
+            raise BadInput(what, where=where(("tors", i)), remedy="add `router`, or make this one it")
+        above, own = ({ip_interface(a).network for p in one.ports for a in p.addresses} for one in (spec.router, tor))
+        if not above & own:
+            what = f"{tor.name!r} is in no subnet of {spec.router.name!r}, the router above it"
+            raise BadInput(what, where=where(("tors", i, "ports")), remedy=_one_of(map(str, above)))
 
 
 def _gateways(spec: LabSpec, where: Where) -> None:
@@ -253,7 +281,7 @@ def _pool_gateway(spec: LabSpec, pool: PoolSpec, place: str) -> None:
     """Somebody must have the gateway's address, and in the pool's VLAN."""
     if pool.gateway is None:
         return
-    ports = spec.router.ports if spec.router else ()
+    ports = [port for router in spec.routers for port in router.ports]
     having = [port for port in ports if pool.gateway in (str(ip_interface(one).ip) for one in port.addresses)]
     if not having:
         what = f"no port of the router has the gateway {pool.gateway}"

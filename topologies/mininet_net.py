@@ -297,7 +297,7 @@ def _kinds(spec: LabSpec) -> dict[str, type[LabNode]]:
     found: dict[str, type[LabNode]] = {one.name: LabSwitch for one in spec.switches}
     found |= {one.name: ClusterNode for one in spec.nodes}
     found |= {one.name: Reflector for one in spec.reflectors}
-    found |= {spec.router.name: Router} if spec.router else {}
+    found |= {one.name: Router for one in spec.routers}
     found |= {spec.client.name: Client} if spec.client else {}
     return found
 

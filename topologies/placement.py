@@ -22,7 +22,7 @@ def placed(spec: LabSpec) -> Iterator[PodSpec]:
 
     known = networks(spec)
     names = {one.name for part in (spec.pods, spec.nodes, spec.switches, spec.reflectors) for one in part}
-    names |= {one.name for one in (spec.router, spec.client) if one}
+    names |= {one.name for one in (*spec.routers, spec.client) if one}
     for pod in spec.pods:
         yield pod if pod.network else pod.model_copy(update={"network": known[0]})
     number = 0

@@ -43,6 +43,7 @@ PRESETS = (
     "trunks",
     "flat",
     "tor",
+    "leaf-spine",
     "tunnels",
     "node-subnets",
 )
@@ -142,6 +143,13 @@ class RouterSpec(Part):
     asn: Asn | None = None
 
 
+class TorSpec(RouterSpec):
+    """A router of a single rack, below `router` and in a subnet with it. What is not of its rack it sends there, and
+    `router` sends it what is; of pods the two know from each other by BGP."""
+
+    name: Name
+
+
 class ReflectorSpec(Port):
     """A host that reflects routes (RFC 4456); with any, the nodes' mesh is off."""
 
@@ -195,6 +203,7 @@ class LabSpec(Part):
     pods_per_node: Count = 2
     pods: tuple[PodSpec, ...] = ()
     router: RouterSpec | None = None
+    tors: tuple[TorSpec, ...] = ()
     reflectors: tuple[ReflectorSpec, ...] = ()
     client: ClientSpec | None = None
     tunnels: tuple[TunnelSpec, ...] = ()
@@ -216,12 +225,16 @@ class LabSpec(Part):
         wanted |= {"tbf"} if any(shape.bandwidth for shape in shapes) else set()
         return frozenset(wanted)
 
+    @property
+    def routers(self) -> tuple[RouterSpec, ...]:
+        """The one router, and those of racks."""
+        return (*([self.router] if self.router else []), *self.tors)
+
     def ports(self) -> Iterator[tuple[str, Port]]:
         """Every NIC on a switch with the name of its owner."""
         yield from ((node.name, node) for node in self.nodes)
         yield from ((reflector.name, reflector) for reflector in self.reflectors)
-        if self.router:
-            yield from ((self.router.name, port) for port in self.router.ports)
+        yield from ((router.name, port) for router in self.routers for port in router.ports)
 
     def link_between(self, a: str, b: str) -> dict[str, Any]:
         """The link between two names as it is: bandwidth (bits a second or None), delay (microseconds), loss
@@ -244,10 +257,10 @@ class LabSpec(Part):
 
     def _links_between(self, data: dict[str, Any], a: str, b: str) -> list[dict[str, Any]]:
         """The parts of the dumped spec that state a link between two names; a router may have several."""
-        router = data["router"] or {"name": "", "ports": ()}
+        routers = [*([data["router"]] if data["router"] else []), *data["tors"]]
         stated = [({one["name"], one["switch"]}, one) for one in (*data["nodes"], *data["reflectors"])]
         stated += [(set(one["ends"]), one) for one in data["links"]]
-        stated += [({router["name"], one["switch"]}, one) for one in router["ports"]]
+        stated += [({router["name"], one["switch"]}, one) for router in routers for one in router["ports"]]
         if found := [part for ends, part in stated if ends == {a, b}]:
             return found
         what = f"there is no link between {a!r} and {b!r} that can be shaped"

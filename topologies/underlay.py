@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 from kernel.state import Address, Bridge, Link, Netns, PortVlan, Route, Shaping, State, Sysctl, Veth, merge
 from topologies.spec import ClientSpec, LabSpec, LinkSpec, NodeSpec, Port, RouterSpec, Shape
@@ -43,8 +43,9 @@ def underlay(spec: LabSpec) -> State:
         parts += _host(spec, node.name, node, gateways(spec, node))
     for reflector in spec.reflectors:
         parts += _host(spec, reflector.name, reflector, _router_addresses(spec, reflector))
+    parts += [part for router in spec.routers for part in _router(spec, router)]
     if spec.router:
-        parts += _router(spec, spec.router)
+        parts += [part for tor in spec.tors for part in _rack(spec.router, tor)]
         if spec.client:
             parts += _client(spec.client, spec.router)
     parts += tunnels(spec)
@@ -57,10 +58,14 @@ def gateways(spec: LabSpec, node: NodeSpec) -> tuple[str, ...]:
 
 
 def _router_addresses(spec: LabSpec, port: Port) -> tuple[str, ...]:
-    """The router's addresses in the port's subnets."""
+    """The routers' addresses in the port's subnets."""
     networks = [ip_interface(address).network for address in port.addresses]
-    mine = [ip_interface(text) for one in (spec.router.ports if spec.router else ()) for text in one.addresses]
+    mine = [address for router in spec.routers for address in _addresses(router)]
     return tuple(str(address.ip) for address in mine if address.network in networks)
+
+
+def _addresses(router: RouterSpec) -> list[IPv4Interface | IPv6Interface]:
+    return [ip_interface(text) for port in router.ports for text in port.addresses]
 
 
 def _host(spec: LabSpec, name: str, port: Port, next_hops: Sequence[str]) -> Iterator[Netns]:
@@ -122,6 +127,19 @@ def _router(spec: LabSpec, router: RouterSpec) -> Iterator[Netns]:
         yield from _nic(spec, dev, router.name, f"{router.name}-{number}" if several else router.name, port)
         yield Netns(router.name, addresses=tuple(Address(dev, address) for address in port.addresses))
     yield Netns(router.name, sysctls=(*LOOSE, *FORWARDING, *NO_REDIRECTS))
+
+
+def _rack(router: RouterSpec, tor: RouterSpec) -> Iterator[Netns]:
+    """The static routes between `router` and a rack's own router."""
+    above, own = _addresses(router), _addresses(tor)
+    for up in above:
+        down = next((one for one in own if one.network == up.network), None)
+        if down is None:
+            continue
+        family = up.version
+        yield Netns(tor.name, routes=(Route(EVERYTHING[family], via=str(up.ip)),))
+        rack = [str(one.network) for one in own if one.version == family and one != down]
+        yield Netns(router.name, routes=tuple(Route(network, via=str(down.ip)) for network in rack))
 
 
 def _client(client: ClientSpec, router: RouterSpec) -> Iterator[Netns]:

@@ -92,7 +92,11 @@ def _reflector_peers(cluster: Cluster, reflector: Speaker) -> tuple[Peer, ...]:
 
 
 def _foreign_peers(cluster: Cluster, router: Speaker) -> tuple[Peer, ...]:
-    return tuple(Peer(mine, ASN) for node in cluster.nodes for mine, _ in _shared(node.addresses, router.addresses))
+    """The nodes in its subnets, and the routers there: racks learn of each other through them."""
+    nodes = [Peer(mine, ASN) for node in cluster.nodes for mine, _ in _shared(node.addresses, router.addresses)]
+    others = [one for one in cluster.routers if one != router]
+    routers = [Peer(it, one.asn or ASN) for one in others for it, _ in _shared(one.addresses, router.addresses)]
+    return (*nodes, *routers)
 
 
 def _speaks(node: Node, address: str) -> bool:

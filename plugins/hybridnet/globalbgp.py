@@ -21,7 +21,7 @@ class GlobalBgp:
     name = "globalbgp"
     families = (4, 6)
     lacks: Mapping[int, str] = {}
-    preset = "tor"
+    preset = "leaf-spine"
     needs = peering.NEEDS
 
     def wanted(self, cluster: Cluster, features: frozenset[str]) -> Wanted:

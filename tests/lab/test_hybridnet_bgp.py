@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -129,3 +129,24 @@ def test_a_pod_that_goes_takes_its_host_route_along(lab: Any) -> None:
     lab.change(json.dumps(spec), "hybridnet", lab.mode)
     assert of(gone.addresses, 4) + "/32" not in learned(lab, "tor", 4)
     assert of(pod(lab, "node3").addresses, 4) + "/32" in learned(lab, "tor", 4)
+
+
+@pytest.mark.parametrize("mode", ["bgp", "globalbgp"])
+def test_two_racks_with_a_spine(mode: str, make_lab: Callable[..., Any]) -> None:
+    """NO_EXPORT keeps host routes below each ToR; without it they go everywhere. Either way pods meet, untunnelled."""
+    lab = make_lab("hybridnet", mode, "leaf-spine")
+    client, far = lab.spec.client.addresses, pod(lab, "node4")
+    for version in (4, 6):
+        pairs = [(a.name, of(b.addresses, version)) for a in lab.cluster.pods for b in lab.cluster.pods if a != b]
+        pairs += [("client", of(one.addresses, version)) for one in lab.cluster.pods]
+        assert unanswered(lab, pairs) == []
+        subnets = {one.cidr for one in lab.cluster.pools if one.family == version}
+        hosts = {of(one.addresses, version) + ("/32" if version == 4 else "/128") for one in lab.cluster.pods}
+        assert learned(lab, "spine", version) == (subnets if mode == "bgp" else hosts)
+        with captured(lab, "spine", "client") as frames:
+            assert ping(lab, pod(lab, "node1").name, of(far.addresses, version))
+            assert ping(lab, far.name, of(client, version))
+        there = ends(of(pod(lab, "node1").addresses, version), of(far.addresses, version))
+        assert having(frames, there, device="eth0") and having(frames, there, device="eth1"), "not by the spine"
+        assert not any("UDP 8472" in one for one in having(frames, there))
+        assert having((f for f in frames if f.netns == "client"), ends(of(far.addresses, version), of(client, version)))

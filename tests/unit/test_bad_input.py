@@ -165,6 +165,14 @@ ADDRESSES = {
     "gateway-in-no-subnet": node(gateway="[10.9.9.9]"),
     "gateway-is-the-node": node(gateway="[192.168.1.1]"),
     "gateway-twice": node(gateway="[192.168.1.254, 192.168.1.253]"),
+    "tor-without-router": Case(
+        edits={
+            LAB[LAB.index("router:") :]: "tors: [{name: tor1, ports: [{switch: s1, addresses: [192.168.1.254/24]}]}]\n",
+        }
+    ),
+    "tor-in-no-subnet-of-the-router": edited(
+        "router:\n", "tors: [{name: tor1, ports: [{switch: s2, addresses: [10.9.9.1/24]}]}]\nrouter:\n"
+    ),
     "client-without-router": Case(
         edits={
             LAB[LAB.index("router:") :]: "client: {addresses: [203.0.113.10/24], router: [203.0.113.1/24]}\n",

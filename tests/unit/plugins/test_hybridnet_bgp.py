@@ -12,6 +12,7 @@ from kernel.errors import BadInput
 from kernel.features import FEATURES
 from kernel.state import Route
 from topologies.source import parse
+from topologies.spec import PRESET_FOLDER, preset
 
 LAB = """\
 name: small
@@ -86,6 +87,23 @@ def test_globalbgp_announces_host_routes_only_and_lets_them_go() -> None:
 def test_a_node_without_pods_is_a_member_of_its_tors_network_still() -> None:
     made = planned(edits={"addresses: [10.0.0.3/24]}": "addresses: [10.0.0.3/24], pods: 0}"})
     assert router(made, "node2").networks == ("10.244.0.0/24",)
+
+
+def test_between_racks_bgp_tells_subnets_and_globalbgp_host_routes() -> None:
+    spec = preset("leaf-spine")
+    made = {mode: plan(spec, "hybridnet", mode, frozenset(FEATURES)) for mode in ("bgp", "globalbgp")}
+    assert {one for one in router(made["bgp"], "spine").expects if "." in one} == {"10.244.1.0/24", "10.244.2.0/24"}
+    pods = {f"{one.addresses[0]}/32" for one in made["bgp"].cluster.pods}
+    assert {one for one in router(made["globalbgp"], "tor1").expects if "." in one} == pods
+    assert router(made["bgp"], "node3").networks[0] == "10.244.2.0/24"
+    assert {peer.asn for peer in router(made["bgp"], "tor1").peers} == {100, 65000}
+
+
+def test_a_network_below_two_tors_is_refused_in_bgp(golden: Callable[[str, str], None]) -> None:
+    text = (PRESET_FOLDER / "leaf-spine.yaml").read_text().replace("node: node4, network: rack2", "node: node4")
+    with pytest.raises(BadInput) as caught:
+        plan(parse(text, "lab.yaml"), "hybridnet", "bgp", frozenset(FEATURES))
+    golden("errors/hybridnet-bgp-two-tors.txt", f"{caught.value}\n")
 
 
 MISFITS = {
