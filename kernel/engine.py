@@ -103,8 +103,7 @@ class Engine:
             moved = [link for name, link in links.items() if name in there and not diff.settled(link, there[name])]
             lines += [f"{netns}: ~ ip {export.settings(link)}" for link in moved]
         for name, change in found.changes.items():
-            lines += [f"{name}: - {line}" for line in export.removals(change.remove)]
-            lines += [f"{name}: + {line}" for line in export.lines(change.add)]
+            lines += [f"{name}: {line}" for line in export.difference(change)]
         return lines
 
     def read(self, name: str, daemons: bool = False) -> Netns:

@@ -38,10 +38,19 @@ from kernel.state import (
 PROTOCOLS = {3: "boot", 4: "static", 80: "80"}
 
 
+LEGACY = """\
+mkdir /run/bin
+for tool in iptables ip6tables; do # a kernel without nftables needs the legacy backend
+    $tool -t nat -N try 2>/dev/null && $tool -t nat -X try || ln -s "$(command -v $tool-legacy)" /run/bin/$tool
+done
+PATH=/run/bin:$PATH""".splitlines()
+
+
 def as_ip(state: State) -> str:
     """A shell script that makes the same lab with iproute2; run it as root in namespaces of your own."""
     lines = ["#!/bin/sh", "# Run it in a mount and network namespace of its own: unshare -mn sh THIS_FILE", "set -e"]
     lines += ["mount -t tmpfs tmpfs /run"]
+    lines += LEGACY if any(ns.filters for ns in state.namespaces) else []
     lines += [f"ip netns add {ns.name}" for ns in state.namespaces]
     for ns in state.namespaces:
         lines += [f"ip -n {ns.name} link set lo up"]
@@ -73,6 +82,17 @@ def lines(ns: Netns) -> list[str]:
     return list(_objects(ns, early=True))
 
 
+def difference(change: diff.Change) -> list[str]:
+    """A change's commands, "+" or "-" before each."""
+    add, remove = (replace(ns, filters=(), ipsets=()) for ns in (change.add, change.remove))
+    found = [f"- {line}" for line in _removals(remove)]
+    return (
+        found
+        + [f"+ {line}" for line in lines(add)]
+        + list(firewall.differences(change.add, change.remove, change.whole))
+    )
+
+
 _OPPOSITE = (
     ("ip addr add", "ip addr del"),
     ("route replace", "route del"),
@@ -83,14 +103,12 @@ _OPPOSITE = (
     ("bridge fdb replace", "bridge fdb del"),
     ("bridge fdb append", "bridge fdb del"),
     ("bridge vlan add", "bridge vlan del"),
-    ("ipset create", "ipset destroy"),
-    (" -A ", " -D "),
     ("tc qdisc add", "tc qdisc del"),
     ("tc filter add", "tc filter del"),
 )
 
 
-def removals(ns: Netns) -> list[str]:
+def _removals(ns: Netns) -> list[str]:
     """The commands that take these objects away."""
     found = []
     for line in lines(ns):

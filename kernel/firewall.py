@@ -10,7 +10,7 @@ import contextlib
 import functools
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,16 +140,49 @@ def _all(namespaces: Namespaces, runs: Iterable[tuple[str, list[str], str]]) -> 
 
 
 def lines(ns: Netns) -> list[str]:
-    """The same as single commands, for people to read."""
-    said = []
-    for one in ns.ipsets:
-        said.append(f"ipset create {one.name} {one.kind} family {'inet6' if one.family == 6 else 'inet'}")
-        said += [f"ipset add {one.name} {member}" for member in one.members]
-    own = dict.fromkeys((r.family, r.table, r.chain) for r in ns.filters if r.chain not in BUILT_IN[r.table])
-    said += [f"{_tool(family)} -t {table} -N {chain}" for family, table, chain in own]  # before anything jumps there
-    said += [f"{_tool(r.family)} -t {r.table} -A {r.chain} {shlex.join(r.args)}" for r in ns.filters]
-    return said
+    """The same as single commands, for people to read: a chain is made before a rule can lead into it."""
+    said = [line for one in ns.ipsets for line in _made(one)]
+    said += [f"{_tool(chain)} -N {chain[2]}" for chain in chains(ns.filters)]
+    return said + [_said("-A", rule) for rule in ns.filters]
 
 
-def _tool(family: int) -> str:
-    return "ip6tables" if family == 6 else "iptables"
+def _made(one: IpSet) -> list[str]:
+    family = "inet6" if one.family == 6 else "inet"
+    adds = [f"ipset add {one.name} {member}" for member in one.members]
+    return [f"ipset create {one.name} {one.kind} family {family}", *adds]
+
+
+Chain = tuple[int, str, str]
+"""IP version, table and name."""
+
+
+def chains(rules: Iterable[FilterRule]) -> list[Chain]:
+    """Those that are not built in, in the order in which they are met."""
+    return list(dict.fromkeys((r.family, r.table, r.chain) for r in rules if r.chain not in BUILT_IN[r.table]))
+
+
+def _tool(chain: Chain) -> str:
+    return f"{'ip6tables' if chain[0] == 6 else 'iptables'} -t {chain[1]}"
+
+
+def _said(verb: str, rule: FilterRule) -> str:
+    return f"{_tool((rule.family, rule.table, rule.chain))} {verb} {rule.chain} {shlex.join(rule.args)}"
+
+
+def differences(add: Netns, remove: Netns, whole: Netns) -> Iterator[str]:
+    """What changes in sets and rules, "+" or "-" before each command; `whole` is what is there afterwards."""
+    old, new = ({one.name: one for one in ns.ipsets} for ns in (remove, add))
+    for name, one in new.items():
+        yield from _members(old[name], one) if name in old else (f"+ {line}" for line in _made(one))
+    yield from (f"- ipset destroy {name}" for name in old if all(one.name != name for one in whole.ipsets))
+    before = chains([*(rule for rule in whole.filters if rule not in add.filters), *remove.filters])
+    after = chains(whole.filters)
+    yield from (f"- {_said('-D', rule)}" for rule in remove.filters)
+    yield from (f"- {_tool(chain)} -X {chain[2]}" for chain in before if chain not in after)
+    yield from (f"+ {_tool(chain)} -N {chain[2]}" for chain in chains(add.filters) if chain not in before)
+    yield from (f"+ {_said('-A', rule)}" for rule in add.filters)
+
+
+def _members(old: IpSet, new: IpSet) -> Iterator[str]:
+    yield from (f"- ipset del {old.name} {member}" for member in old.members if member not in new.members)
+    yield from (f"+ ipset add {new.name} {member}" for member in new.members if member not in old.members)
