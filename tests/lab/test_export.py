@@ -12,7 +12,7 @@ import pytest
 
 from kernel import diff
 from kernel.export import as_ip
-from kernel.state import Bridge, Dummy, Gre, Ipip, Ipvlan, Netns, PortVlan, Sit, State, Vlan, Vti
+from kernel.state import Bridge, Dummy, FilterRule, Gre, Ipip, Ipvlan, Netns, PortVlan, Sit, State, Vlan, Vti, merge
 from tests.lab.test_engine import EVERYTHING, pair, planned
 
 INSPECTOR = """
@@ -20,8 +20,7 @@ import pickle, sys
 from kernel.engine import Engine
 from kernel.namespaces import Namespaces
 
-with open(sys.argv[1], "rb") as file:
-    state = pickle.load(file)
+state = pickle.load(sys.stdin.buffer)
 namespaces = Namespaces()
 namespaces.follow(state.names)
 print("\\n".join(Engine(namespaces).plan(state)))
@@ -31,14 +30,13 @@ print("\\n".join(Engine(namespaces).plan(state)))
 
 def inspected(state: State, script: str, folder: Path) -> str:
     """Runs the script in a mount and network namespace of its own, then the inspector there."""
-    made, wanted, inspector = folder / "lab.sh", folder / "state", folder / "inspector.py"
+    made = folder / "lab.sh"
     made.write_text(script)
-    wanted.write_bytes(pickle.dumps(state))
-    inspector.write_text(INSPECTOR)
-    then = f"{{ sh {made} >&2; }} && {sys.executable} {inspector} {wanted}"
-    done = subprocess.run(["unshare", "-mn", "sh", "-c", then], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    then = f'sh {made} </dev/null >&2 && exec {sys.executable} -c "$0"'
+    argv = ["unshare", "-mn", "sh", "-c", then, INSPECTOR]
+    done = subprocess.run(argv, input=pickle.dumps(state), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
 def compared(ns: Netns) -> Netns:
@@ -69,7 +67,9 @@ def test_kinds_that_the_machine_may_lack(tmp_path: Path) -> None:
     pod = Netns("pod", links=(Ipvlan("eth0", dev="eth0.20", dev_netns="a", mode="l3s", flag="private"),))
     vlans = (PortVlan("d0", 20, pvid=True, untagged=True), PortVlan("d0", 30))
     state = State((*pair(links=links, port_vlans=vlans).namespaces, pod))
-    assert inspected(state, as_ip(state), tmp_path).strip() == ""
+    jump = FilterRule(4, "nat", "POSTROUTING", ("-j", "own")), FilterRule(4, "nat", "own", ("-j", "MASQUERADE"))
+    more = merge((state, State((Netns("a", filters=jump),))))
+    assert inspected(state, as_ip(more), tmp_path).strip() == ""
 
 
 def test_the_inspector_would_see_a_missing_route(tmp_path: Path) -> None:
