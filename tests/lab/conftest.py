@@ -50,14 +50,20 @@ class Inner:
 
     def __init__(self, kernel: str, items: Sequence[pytest.Item]) -> None:
         from kernel import places
+        from kernel.errors import PodpathError
 
         runs = HOME / "runs"
         runs.mkdir(exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix=f"tests-{kernel}-", dir=runs))
         (self.folder / "items.json").write_text(json.dumps([item.nodeid for item in items]))
         argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:terminal", str(HERE)]
-        argv.append("--basetemp=/run/pytest")  # the lab's own; a guest's root may not write to the machine's /tmp
-        self.process = places.launch(kernel, self.folder.name, argv, self.folder)
+        argv.append("--basetemp=/run/pytest")  # the lab's own; /tmp is the machine's
+        self.process: places.Process | None = None
+        self.trouble = ""
+        try:
+            self.process = places.launch(kernel, self.folder.name, argv, self.folder)
+        except PodpathError as problem:
+            self.trouble = str(problem)
         self.reports: dict[str, list[dict[str, Any]]] = {}
         self._seen = 0
 
@@ -65,7 +71,7 @@ class Inner:
         """The reports of one test, waited for."""
         deadline = time.monotonic() + SILENCE_S
         while not self._finished(nodeid) and time.monotonic() < deadline:
-            ended = self.process.poll() is not None
+            ended = self.status() is not None
             if self._read():
                 deadline = time.monotonic() + SILENCE_S
             elif ended:
@@ -73,6 +79,10 @@ class Inner:
             else:
                 time.sleep(0.02)  # a file in a guest kernel's file system announces nothing
         return self.reports.get(nodeid, [])
+
+    def status(self) -> int | None:
+        """The inner pytest's exit status, once it has ended; 2 when it could not start."""
+        return self.process.poll() if self.process else 2
 
     def _finished(self, nodeid: str) -> bool:
         return any(report["when"] == "teardown" for report in self.reports.get(nodeid, ()))
@@ -90,8 +100,9 @@ class Inner:
         return bool(whole)
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        if self.process:
+            self.process.kill()
+            self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -124,7 +135,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         hook.pytest_report_from_serializable(config=item.config, data=data) for data in inners[kernel].of(item.nodeid)
     ]
     if not reports:
-        why = f"the {kernel} kernel's pytest ended with status {inners[kernel].process.poll()} before this test"
+        inner = inners[kernel]
+        why = inner.trouble or f"the {kernel} kernel's pytest ended with status {inner.status()} before this test"
         reports = [pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call", duration=0.0)]
     for report in reports:
         hook.pytest_runtest_logreport(report=report)
