@@ -23,7 +23,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]])
 
 def lab(found: dict[str, Any]) -> None:
     """The lab as a whole."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(
         f"[bold]{found['lab']}[/]  {found['plugin']} {found['mode']} on the {found['kernel']} kernel, "
         f"pod MTU {found['pod_mtu']}, pools {', '.join(pool['cidr'] for pool in found['pools'])}\n"
@@ -63,7 +63,7 @@ def lab(found: dict[str, Any]) -> None:
 
 def namespace(found: dict[str, Any]) -> None:
     """One namespace: a table for each kind of object that it has."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(f"[bold]{found['name']}[/]")
     for part, objects in found.items():
         if part == "name" or not objects:
@@ -76,7 +76,7 @@ def namespace(found: dict[str, Any]) -> None:
 
 def doctor(report: Report) -> None:
     """The kernels, their features, and where each mode runs."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     names = [kernel.name for kernel in report.kernels]
     console.print(f"machine's kernel {report.machine}\n")
     rows: list[list[str]] = [[k.name, k.why_not or "[green]usable[/]", k.how] for k in report.kernels]
