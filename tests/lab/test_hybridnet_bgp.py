@@ -150,3 +150,10 @@ def test_two_racks_with_a_spine(mode: str, make_lab: Callable[..., Any]) -> None
         assert having(frames, there, device="eth0") and having(frames, there, device="eth1"), "not by the spine"
         assert not any("UDP 8472" in one for one in having(frames, there))
         assert having((f for f in frames if f.netns == "client"), ends(of(far.addresses, version), of(client, version)))
+
+
+def test_the_documented_path_is_the_one_taken(lab: Any) -> None:
+    from paths.verify import verify
+
+    found = verify(lab)
+    assert found and [one.to_json() for one in found if not one.agrees] == []

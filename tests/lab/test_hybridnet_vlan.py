@@ -197,3 +197,10 @@ def test_what_nobody_has_does_not_go_round(lab: Any, version: int) -> None:
         lab.namespaces.run("gw", ["ip", "neigh", "del", nobody, "dev", "eth1"])
     came = having((f for f in frames if not f.outgoing), ends(gateway, nobody), device="eth0.10")
     assert came and having((f for f in frames if f.outgoing), ends(gateway, nobody)) == []
+
+
+def test_the_documented_path_is_the_one_taken(lab: Any) -> None:
+    from paths.verify import verify
+
+    found = verify(lab)
+    assert found and [one.to_json() for one in found if not one.agrees] == []
