@@ -1,8 +1,8 @@
 """Two leaves under a spine, with slow links between them, as a Mininet user writes a topology.
 
-    run_topology.py up -f examples/leaf_spine.py                      # one rack of two nodes a leaf
-    run_topology.py up -f examples/leaf_spine.py:leaf-spine,3,delay=5ms
-    run_topology.py export --format yaml -f examples/leaf_spine.py    # the same as a YAML file
+run_topology.py up -f examples/leaf_spine.py                      # one rack of two nodes a leaf
+run_topology.py up -f examples/leaf_spine.py:leaf-spine,3,delay=5ms
+run_topology.py export --format yaml -f examples/leaf_spine.py    # the same as a YAML file
 """
 
 from topologies.topo import LabTopo

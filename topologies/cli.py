@@ -160,7 +160,9 @@ class LabCLI(Commands):
         words = command.split(" ")
         if not isinstance(node, LabSwitch):
             six = "-6" in words or words[0].endswith("6")
-            words = [self._address(word, six) if word in self.mn else word for word in words]
+            options = ["", *words]  # -N is vtysh's, and names a node
+            pairs = zip(options, words, strict=False)
+            words = [self._address(word, six) if word in self.mn and before != "-N" else word for before, word in pairs]
         if self.on_terminal:
             termios.tcsetwinsize(node.stdin, termios.tcgetwinsize(self.stdin))
         node.sendCmd(" ".join(words))

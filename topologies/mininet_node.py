@@ -24,6 +24,8 @@ from topologies import device
 
 OF_SHELL = ("shell", "pid", "stdin", "stdout", "pollOut", "master", "slave", "execed", "lastPid", "lastCmd")
 """What Mininet's Node has once its shell runs; asking one of them starts it."""
+VTYSH = 'vtysh() {{ command vtysh -N {} "$@"; }}'
+"""FRR's shell finds the node's daemons by itself: each node has its own path space (bgp.daemons)."""
 PROMPT = chr(127)
 """By this Mininet sees that a command has ended."""
 Shape = Callable[..., None]
@@ -202,7 +204,7 @@ class LabNode(Node):
         environment = os.environ | {"PS1": PROMPT, "PS2": ""}
         self.shell = self._namespaces.spawn(self.name, argv, env=environment, **ends)
         self._attach()
-        self.cmd("unset HISTFILE; set +m")  # m: no messages about jobs
+        self.cmd("unset HISTFILE; set +m; " + VTYSH.format(self.name))  # m: no messages about jobs
 
     def _attach(self) -> None:
         """Mininet's bookkeeping of a shell, and its first prompt."""
