@@ -21,6 +21,9 @@ SO_TIMESTAMPNS = 35
 VLAN_VALID, TPID_VALID = 1 << 4, 1 << 6
 """TP_STATUS_VLAN_VALID and TP_STATUS_VLAN_TPID_VALID (linux/if_packet.h)."""
 ETH_P_8021Q = 0x8100
+FRAMED = (1, 772)
+"""ARPHRD_ETHER and ARPHRD_LOOPBACK (linux/if_arp.h): frames begin with an Ethernet header. Those of other devices,
+such as tunl0, begin with the IP header."""
 SNAP = 65536
 SO_RCVBUFFORCE, BUFFER = 33, 4 << 20
 """Bytes a namespace. A frame takes about 2 KiB of it, and a lab that just came up is busy with neighbour discovery."""
@@ -32,7 +35,8 @@ STAMPS_S = 0.2
 class Frame:
     """A captured frame as it is on the wire, its 802.1Q tag included; `time_ns` is the kernel's clock.
 
-    `other_host`: its destination MAC is not the device's, as for every frame that a switch port gets.
+    `other_host`: its destination MAC is not the device's, as for every frame that a switch port gets. `bare`: it has no
+    Ethernet header, since the device has no link layer.
     """
 
     netns: str
@@ -41,6 +45,7 @@ class Frame:
     time_ns: int
     raw: bytes
     other_host: bool = False
+    bare: bool = False
 
 
 class Capture:
@@ -94,10 +99,9 @@ class Capture:
             while True:
                 raw, extra, _, address = sock.recvmsg(SNAP, 256)
                 tag, time_ns = _ancillary(extra)
-                kind = address[2]
-                self.frames.append(
-                    Frame(name, address[0], kind == OUTGOING, time_ns, raw[:12] + tag + raw[12:], kind == OTHER_HOST)
-                )
+                kind, bare = address[2], address[3] not in FRAMED
+                whole = raw if bare else raw[:12] + tag + raw[12:]
+                self.frames.append(Frame(name, address[0], kind == OUTGOING, time_ns, whole, kind == OTHER_HOST, bare))
 
     def close(self) -> None:
         self._poll.close()

@@ -43,8 +43,10 @@ NEIGHBOUR = (135, 136)
 TOO_BIG = ("fragmentation needed", "packet too big")
 
 
-def decode(frame: bytes) -> Packet:
-    """The headers of an Ethernet frame, outermost first."""
+def decode(frame: bytes, bare: bool = False) -> Packet:
+    """The headers of an Ethernet frame, outermost first; a `bare` one begins with the IP header."""
+    if bare:
+        return Packet(tuple(_network(ETH_IPV6 if frame[:1] and frame[0] >> 4 == 6 else ETH_IPV4, frame)))
     return Packet(tuple(_ethernet(frame)))
 
 

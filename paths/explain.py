@@ -91,7 +91,7 @@ class Explainer:
         outer = now.packet.outer
         space, target = self.space(now.netns), outer.dst if outer else ""
         lookup = space.lookup(target, None, None)
-        why = [self._chosen(space, before, target), f"{now.length - before.length} bytes of headers put on"]
+        why = [self._chosen(space, before, target), f"{now.ip_length - before.ip_length} bytes of headers put on"]
         if outer and "fragment" in outer.more:
             why.append("in fragments: the whole is longer than the MTU under the tunnel")
         why += [str(lookup), *_neighbour(space, lookup, now, target)]
@@ -131,7 +131,7 @@ def _decapsulated(before: Sighting, now: Sighting) -> Hop:
     tunnel, outer = before.packet.tunnel, before.packet.outer
     vni = f" of VNI {tunnel.more['vni']}" if tunnel and "vni" in tunnel.more else ""
     target = outer.dst if outer else "?"
-    shed = before.length - now.length
+    shed = before.ip_length - now.ip_length
     why = f"{tunnel.kind if tunnel else ''}{vni} for {target}: {shed} bytes of headers taken off"
     return Hop(now, "decapsulated", (why,))
 

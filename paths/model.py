@@ -84,6 +84,12 @@ class Sighting:
         """namespace:device"""
         return f"{self.netns}:{self.device}"
 
+    @property
+    def ip_length(self) -> int:
+        """Bytes from the outermost IP header on: what an MTU counts, with a link layer or without."""
+        link = (layer.size for layer in self.packet.layers[:2] if layer.kind in ("Ethernet", "802.1Q"))
+        return self.length - sum(link)
+
 
 @dataclass(frozen=True)
 class Hop:

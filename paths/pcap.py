@@ -9,7 +9,9 @@ from paths.capture import Frame
 
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
 """Block types: section header, interface description, enhanced packet."""
-MAGIC, ETHERNET, NANOSECONDS = 0x1A2B3C4D, 1, 9
+MAGIC, NANOSECONDS = 0x1A2B3C4D, 9
+ETHERNET, RAW_IP = 1, 101
+"""LINKTYPE_ETHERNET and LINKTYPE_RAW (tcpdump.org/linktypes.html)."""
 IF_NAME, IF_TSRESOL, EPB_FLAGS, USER_APPLICATION = 2, 9, 2, 4
 """Option codes; their meaning depends on the block."""
 INBOUND, OUTBOUND = 1, 2
@@ -28,7 +30,7 @@ def _file(frames: list[Frame]) -> Iterator[bytes]:
     yield _block(SECTION, struct.pack("<IHHq", MAGIC, 1, 0, -1), _text(USER_APPLICATION, "podpath"))
     yield _block(
         INTERFACE,
-        struct.pack("<HHI", ETHERNET, 0, 0),
+        struct.pack("<HHI", RAW_IP if frames[0].bare else ETHERNET, 0, 0),
         _text(IF_NAME, place),
         _option(IF_TSRESOL, bytes([NANOSECONDS])),
     )

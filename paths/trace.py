@@ -131,7 +131,7 @@ def sightings(frames: Iterable[Frame], one: Probe) -> Seen:
     """What the frames hold of the probe, its answer, errors about them and questions for MAC addresses."""
     seen = Seen()
     for frame in sorted(frames, key=lambda frame: frame.time_ns):
-        packet = decode(frame.raw)
+        packet = decode(frame.raw, frame.bare)
         sighting = Sighting(
             frame.netns,
             frame.device,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
-from cluster.model import Cluster, Pod
+from cluster.model import Pod
 from kernel.errors import BadInput
-from paths.documented import Stage, stages
+from paths.documented import Stage, document
+from paths.kinds import pair
 from paths.lab import Lab
 from paths.model import Hop, Trace
 from paths.trace import trace
@@ -49,29 +50,22 @@ class Verdict:
 
 
 def verify(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> list[Verdict]:
-    """Traces one pair of each kind in each family, and compares both ways with the documents. Raises BadInput
-    when the lab has no pairs or its mode no document."""
+    """Traces one pair of each documented kind in each family, and compares both ways with the documents. Raises
+    BadInput when the lab has no such pair or its mode no document."""
     found: list[Verdict] = []
-    chosen = list(pairs(lab.cluster))
-    if not chosen:
-        raise BadInput("the lab has no two pods with a family in common", remedy="give the topology at least two pods")
-    for kind, source, target, family in chosen:
-        progress(f"{kind}, IPv{family}: {source.name} -> {target.name}")
-        path = stages(lab.plugin, lab.mode, kind == "same node")
-        one = trace(lab, source.name, target.name, family=family)
-        found.append(_judge(one, path, kind, "out", source, target, one.forward))
-        found.append(_judge(one, path, kind, "back", target, source, one.back))
-    return found
-
-
-def pairs(cluster: Cluster) -> Iterator[tuple[str, Pod, Pod, int]]:
-    """The first pair of one node and the first of two nodes, for each family that both pods have."""
-    for kind, same in (("same node", True), ("cross node", False)):
+    for kind, path in document(lab.plugin, lab.mode).items():
+        said = kind.replace("-", " ")
         for family in (4, 6):
-            having = [p for p in cluster.pods if any((":" in a) == (family == 6) for a in p.addresses)]
-            pair = next(((a, b) for a in having for b in having if a != b and (a.node == b.node) == same), None)
-            if pair:
-                yield kind, *pair, family
+            if (chosen := pair(lab.cluster, kind, family)) is None:
+                continue
+            source, target = chosen
+            progress(f"{said}, IPv{family}: {source.name} -> {target.name}")
+            one = trace(lab, source.name, target.name, family=family)
+            found.append(_judge(one, path, said, "out", source, target, one.forward))
+            found.append(_judge(one, path, said, "back", target, source, one.back))
+    if not found:
+        raise BadInput("the lab has no two pods with a family in common", remedy="give the topology at least two pods")
+    return found
 
 
 def _judge(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kernel.errors import BadInput
 
@@ -35,15 +36,28 @@ class Stage:
         return f"{self.at}: {self.device} {self.direction}{table}{tunnel}"
 
 
-def stages(plugin: str, mode: str, same_node: bool) -> tuple[Stage, ...]:
-    """The documented path. Raises BadInput when none is written down for this mode."""
+def document(plugin: str, mode: str) -> dict[str, tuple[Stage, ...]]:
+    """The documented path of each kind of pair (paths.kinds). Raises BadInput when none is written down."""
+    data = _read(f"{plugin}-{mode}")
+    return {kind: tuple(_stage(item) for item in _stages(value)) for kind, value in data.items()}
+
+
+def _read(name: str) -> dict[str, Any]:
     import yaml
 
-    file = FOLDER / f"{plugin}-{mode}.yaml"
+    file = FOLDER / f"{name}.yaml"
     if not file.exists():
-        raise BadInput(f"no documented path of {plugin} {mode}", where=str(FOLDER), remedy=f"write {file.name}")
-    data = yaml.safe_load(file.read_text())["same-node" if same_node else "cross-node"]
-    return tuple(_stage(item) for item in data)
+        raise BadInput(f"no documented path of {name}", where=str(FOLDER), remedy=f"write {file.name}")
+    found: dict[str, Any] = yaml.safe_load(file.read_text())
+    return found
+
+
+def _stages(value: Any) -> Any:
+    """The stages themselves, or those of another document that takes the same way: "PLUGIN-MODE kind"."""
+    if isinstance(value, str):
+        name, _, kind = value.partition(" ")
+        return _stages(_read(name)[kind])
+    return value
 
 
 def _stage(item: dict[str, object]) -> Stage:

@@ -20,10 +20,6 @@ IPV6_DONTFRAG = 62
 """linux/in6.h; Python has no name for it."""
 
 
-BARE = ("tunl0",)
-"""Devices without a link layer: what is captured there begins with the IP header (ip-tunnel(8))."""
-
-
 def layers(frame: bytes, bare: bool = False) -> list[str]:
     """What is in a frame, outermost first: "Ethernet A > B", "VLAN 10", "IPv4 A > B", "UDP 8472", "VXLAN 4", ...;
     a `bare` one has no Ethernet header."""
@@ -88,7 +84,7 @@ def having(frames: Iterable[Frame], *wanted: str, device: str | None = None) -> 
     """The layers of those frames that have all the wanted ones, in this order."""
     found = []
     for frame in frames:
-        have = layers(frame.raw, frame.device in BARE)
+        have = layers(frame.raw, frame.bare)
         rest = iter(have)
         if device in (None, frame.device) and all(one in rest for one in wanted):
             found.append(have)

@@ -1,0 +1,61 @@
+"""The documents themselves, and the pairs of pods that they are about."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.plan import cluster_of
+from kernel.errors import BadInput
+from paths.documented import FOLDER, document
+from paths.kinds import pair
+from plugins.registry import MODES
+from topologies.spec import preset
+
+NAMES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_document_leads_from_the_source_to_the_target(name: str) -> None:
+    assert name in MODES
+    plugin, _, mode = name.partition("-")
+    for kind, path in document(plugin, mode).items():
+        pair(cluster_of(preset("two-rack")), kind, 4)  # a kind that there is
+        assert (path[0].at, path[0].direction) == ("source", "out")
+        assert (path[-1].at, path[-1].direction) == ("target", "in")
+        assert any(stage.wire for stage in path) == kind.startswith("cross-node")
+        assert all(stage.wire or (stage.at and stage.device and stage.direction) for stage in path)
+
+
+def test_a_way_may_be_another_documents() -> None:
+    assert (
+        document("calico", "vxlan-crosssubnet")["cross-node-other-subnet"] == document("calico", "vxlan")["cross-node"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "found"),
+    [
+        ("same-node", "two-rack", ("pod1", "pod2")),
+        ("cross-node", "two-rack", ("pod1", "pod3")),
+        ("cross-node-same-subnet", "two-rack", ("pod1", "pod3")),
+        ("cross-node-other-subnet", "two-rack", ("pod1", "pod5")),
+        ("cross-node-other-subnet", "default", None),
+        ("same-node-other-vlan", "trunks", ("pod1", "pod2")),
+        ("cross-node-same-vlan", "trunks", ("pod1", "pod4")),
+        ("cross-node-other-network", "trunks", ("pod1", "pod5")),
+    ],
+)
+def test_the_first_pair_of_a_kind(kind: str, name: str, found: tuple[str, str] | None) -> None:
+    pods = pair(cluster_of(preset(name)), kind, 6)
+    assert (pods and (pods[0].name, pods[1].name)) == found
+
+
+@pytest.mark.parametrize("kind", ["", "node", "same-planet", "cross-node-subnet", "near-node"])
+def test_what_is_no_kind(kind: str) -> None:
+    with pytest.raises(BadInput, match="is no kind of pair"):
+        pair(cluster_of(preset("default")), kind, 4)
+
+
+def test_a_mode_without_a_document() -> None:
+    with pytest.raises(BadInput, match="no documented path of calico-nowhere"):
+        document("calico", "nowhere")
