@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,6 +114,11 @@ def _same(wanted: Any, there: Any) -> bool:
         there = replace(there, scope=wanted.scope, src=wanted.src or there.src, metric=wanted.metric)
         return bool(replace(wanted, dev=dev, src=there.src) == there)
     return bool(wanted == there)
+
+
+def direct_first(routes: Iterable[Route]) -> list[Route]:
+    """A next hop must be reachable before a route may go through it."""
+    return sorted(routes, key=lambda route: route.via is not None or bool(route.hops))
 
 
 # -- links ---------------------------------------------------------------------------------------------

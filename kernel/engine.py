@@ -215,7 +215,7 @@ class Engine:
         for route in what.routes:
             for device in _devices(route):
                 self._spaces.index(name, device)
-        requests = [wire.route(item, known) for item in _direct_first(what)]
+        requests = [wire.route(item, known) for item in diff.direct_first(what.routes)]
         requests += [wire.rule(item) for item in what.rules]
         requests += [wire.neighbour(item, self._spaces.index(name, item.dev)) for item in what.neighbours]
         requests += [wire.fdb(item, self._spaces.index(name, item.dev)) for item in what.fdb]
@@ -267,11 +267,6 @@ def _write(item: Sysctl) -> str:
 
 def _devices(route: Route) -> set[str]:
     return {hop.dev for hop in route.hops} | ({route.dev} if route.dev else set())
-
-
-def _direct_first(ns: Netns) -> list[Route]:
-    """A next hop must be reachable before a route may go through it."""
-    return sorted(ns.routes, key=lambda route: route.via is not None or bool(route.hops))
 
 
 def _removes(change: diff.Change) -> bool:

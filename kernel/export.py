@@ -123,7 +123,7 @@ def _objects(ns: Netns, *, early: bool) -> Iterator[str]:
     yield from (address(item) for item in ns.addresses)
     yield from (line for item in ns.addresses if not item.own for line in disown(item))
     yield from (f"sysctl -qw {_words(item.key, item.value)}" for item in ns.sysctls if early or not _early(item.key))
-    yield from (route(item) for item in sorted(ns.routes, key=lambda item: item.via is not None))
+    yield from (route(item) for item in diff.direct_first(ns.routes))
     yield from (rule(item) for item in ns.rules)
     yield from (neighbour(item) for item in ns.neighbours)
     yield from (fdb(item) for item in ns.fdb)

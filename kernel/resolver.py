@@ -23,10 +23,26 @@ REACHABLE = 0x02
 """NUD_REACHABLE, linux/neighbour.h."""
 
 
+Answers = dict[tuple[int, bytes], bytes]
+"""The MAC of each device's index and address."""
+
+
+def reply(question: bytes, answers: Answers) -> bytes | None:
+    """The message that answers an RTM_GETNEIGH, given without its header; None when there is no answer."""
+    family, index = struct.unpack_from("=Bxxxi", question)
+    address = wire.attributes(question, 12).get(1, b"")
+    mac = answers.get((index, address))
+    if mac is None:
+        return None
+    body = struct.pack("=BxHiHBB", family, 0, index, REACHABLE, 0, 0) + wire.attr(1, address) + wire.attr(2, mac)
+    flags = wire.REQUEST | wire.CREATE | wire.REPLACE
+    return wire.HEAD.pack(wire.HEAD.size + len(body), wire.NEWNEIGH, flags, 0, 0) + body
+
+
 class _Listener:
     """The questions of one namespace. Closed sockets of a former state go with it."""
 
-    def __init__(self, answers: dict[tuple[int, bytes], bytes]) -> None:
+    def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -43,24 +59,10 @@ class _Listener:
             except OSError:  # ENOBUFS: some were lost; the kernel asks again
                 continue
             for offset, length, kind in wire.messages(data):
-                if kind == wire.GETNEIGH:
-                    answered += self._answer(data[offset + wire.HEAD.size : offset + length])
-
-    def _answer(self, question: bytes) -> bool:
-        family, index = struct.unpack_from("=Bxxxi", question)
-        place = 12
-        while place + 4 <= len(question):
-            size, kind = struct.unpack_from("=HH", question, place)
-            if size < 4:
-                break
-            if kind == 1 and (mac := self.answers.get((index, question[place + 4 : place + size]))):
-                body = struct.pack("=BxHiHBB", family, 0, index, REACHABLE, 0, 0)
-                body += wire.attr(1, question[place + 4 : place + size]) + wire.attr(2, mac)
-                flags = wire.REQUEST | wire.CREATE | wire.REPLACE
-                self.sock.send(wire.HEAD.pack(wire.HEAD.size + len(body), wire.NEWNEIGH, flags, 0, 0) + body)
-                return True
-            place += (size + 3) & ~3
-        return False
+                question = data[offset + wire.HEAD.size : offset + length]
+                if kind == wire.GETNEIGH and (said := reply(question, self.answers)):
+                    self.sock.send(said)
+                    answered += 1
 
 
 class Resolvers:
