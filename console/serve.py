@@ -25,10 +25,11 @@ def serve(_arguments: argparse.Namespace) -> int:
 
 
 def _preload() -> None:
-    """Imports what the first trace would otherwise wait for (a second on the embedded kernel)."""
+    """Imports what the first trace or prompt would otherwise wait for (a second on the embedded kernel)."""
     import paths.show
     import paths.trace
     import paths.verdicts  # noqa: F401
+    import topologies.cli  # noqa: F401
 
 
 def _inspect(lab: Lab, request: Mapping[str, Any]) -> Any:
