@@ -224,6 +224,14 @@ class Lab:
         if name not in self.state.names:
             raise BadInput(f"the lab has no {name!r}", remedy=meant(name, sorted(self.state.names)))
 
+    def must_carry(self, version: int, *names: str) -> None:
+        """Raises BadInput with the mode's reason when one of `names` is a pod and the mode gives pods no such address."""
+        lacks = find_mode(self.plugin, self.mode).lacks
+        pod = next((pod.name for pod in self.cluster.pods if pod.name in names), None)
+        if pod is not None and version in lacks:
+            what = f"pod {pod!r} has no IPv{version} address in {self.plugin} {self.mode}: {lacks[version]}"
+            raise BadInput(what, remedy=f"use IPv{10 - version}, or choose a mode that carries IPv{version}")
+
     def after_fork(self) -> None:
         """In a child: leaves the parent's sockets alone."""
         self.engine.after_fork()

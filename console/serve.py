@@ -51,6 +51,7 @@ def _trace(lab: Lab, request: Mapping[str, Any]) -> Any:
     from paths.show import tree
     from paths.trace import trace
 
+    lab.must_carry(request["options"].get("family", 4), request["source"], request["target"])
     frames: list[Frame] = []
     seen = trace(lab, request["source"], request["target"], captured=frames, **request["options"])
     text = tree(seen, request["color"], request["width"])

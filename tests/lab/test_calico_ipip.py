@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kernel.errors import BadInput
 from tests.lab.calico import ipv4, main_table, pod, running, sessions
 from tests.lab.calico_tunnels import Tunnelled, check_a10_a_borrowed_address_has_a_route_of_its_own
 
@@ -61,6 +62,10 @@ class TestIpip(Tunnelled):
     def test_pods_have_no_ipv6(self, lab: Any) -> None:
         assert any("tunnel" in note and "IPv6" in note for note in lab.wanted.notes)
         assert all(":" not in address for pod in lab.cluster.pods for address in pod.addresses)
+        with pytest.raises(BadInput, match="pod 'pod1' has no IPv6 address in calico ipip.*: an IPIP tunnel"):
+            lab.must_carry(6, "pod1", "pod3")
+        lab.must_carry(6, "node1", "node2")
+        lab.must_carry(4, "pod1", "pod3")
 
 
 @pytest.mark.only("embedded")
