@@ -24,7 +24,7 @@ def zebra_conf(router: Router) -> str:
 
 def bgpd_conf(router: Router) -> str:
     """What bgpd reads. It tells its neighbours the host name."""
-    return _text([f"hostname {router.netns}", *_bgpd(router)])
+    return _text([f"hostname {router.netns}", "log timestamp precision 3", *_bgpd(router)])
 
 
 def _text(lines: Sequence[str]) -> str:

@@ -225,7 +225,7 @@ class Lab:
             raise BadInput(f"the lab has no {name!r}", remedy=meant(name, sorted(self.state.names)))
 
     def must_carry(self, version: int, *names: str) -> None:
-        """Raises BadInput with the mode's reason when one of `names` is a pod and the mode gives pods no such address."""
+        """Raises BadInput with the mode's reason when one of `names` is a pod, and pods have no such addresses."""
         lacks = find_mode(self.plugin, self.mode).lacks
         pod = next((pod.name for pod in self.cluster.pods if pod.name in names), None)
         if pod is not None and version in lacks:
