@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from console.parser import PROGRAM, Number, OneOf, Parser
-from kernel.places import KERNELS
+from kernel.places import HOME, KERNELS
+from plugins.registry import MODES
 
 DESCRIPTION = """\
 podpath emulates Kubernetes container networks on Mininet with real kernel
@@ -25,6 +27,8 @@ EXAMPLES = (
     f"python {PROGRAM} trace pod1 pod3             from a second terminal",
     f"python {PROGRAM} doctor                      what this machine can do",
 )
+WIDTH = 78
+"""Columns of what argparse does not fold itself."""
 LONGEST_WAIT_S = 600
 LARGEST_PROBE = 65000
 """Bytes of payload; with its headers it still fits into one IPv4 packet of 65535."""
@@ -46,7 +50,8 @@ def _epilog(examples: tuple[str, ...]) -> str:
 
 def _command(commands: Any, name: str, work: str, summary: str, *examples: str) -> argparse.ArgumentParser:
     epilog = _epilog(tuple(f"{PROGRAM} {line}" for line in examples))
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary, epilog=epilog)
+    described = textwrap.fill(summary, WIDTH)
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=described, epilog=epilog)
     parser.set_defaults(work=work, parser=parser)
     return parser
 
@@ -64,11 +69,12 @@ def _lab_choice(parser: argparse.ArgumentParser) -> None:
     """What lab to make: the options that `up`, `export` and `demo` share."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument("-f", "--file", metavar="FILE", help="a topology file: YAML, or Python with a Mininet Topo")
-    source.add_argument(
-        "--preset", metavar="NAME", help="a topology that comes along: default, one-switch, two-rack, ..."
-    )
-    parser.add_argument("--plugin", metavar="NAME", help="hybridnet or calico (default: the file's, else hybridnet)")
-    parser.add_argument("--mode", metavar="NAME", help="the plugin's mode, such as vxlan or bgp")
+    presets = ", ".join(sorted(path.stem for path in (HOME / "topologies/presets").glob("*.yaml")))
+    source.add_argument("--preset", metavar="NAME", help=f"a topology that comes along: {presets}")
+    plugins = ", ".join(dict.fromkeys(key.partition("-")[0] for key in MODES))
+    parser.add_argument("--plugin", metavar="NAME", help=f"{plugins} (default: the file's, else hybridnet)")
+    modes = ", ".join(key.replace("-", " ", 1) for key in MODES)
+    parser.add_argument("--mode", metavar="NAME", help=f"the plugin's mode (default: its first): {modes}")
     _kernel(parser)
 
 
@@ -108,7 +114,7 @@ def _down(commands: Any) -> None:
 
 def _attach(commands: Any) -> None:
     summary = "the Mininet prompt of a running lab"
-    examples = ("attach", f"attach <<< pingall   # or: echo pingall | {PROGRAM} attach")
+    examples = ("attach", "attach --name lab2 < commands.txt")
     parser = _command(commands, "attach", "console.lifecycle:attach", summary, *examples)
     _name(parser)
 

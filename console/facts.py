@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from cluster.lab import Lab
+from kernel.firewall import backend
 from kernel.state import Link, Veth
 
 
@@ -24,8 +26,38 @@ def plain(value: Any) -> Any:
 
 def of_namespace(lab: Lab, name: str) -> dict[str, Any]:
     """All that the kernel has in namespace `name` now."""
-    found: dict[str, Any] = plain(lab.engine.read(name))
+    found: dict[str, Any] = plain(lab.engine.read(name, daemons=True))
+    wanted = lab.state[name]
+    if wanted.filters or wanted.ipsets:
+        kind = backend()
+        for family, tool in ((4, "iptables"), (6, "ip6tables")):
+            text = lab.namespaces.run(name, [f"{tool}-{kind}-save"]).stdout
+            found.setdefault("filters", []).extend(filter_rules(family, text))
+    if wanted.ipsets:
+        found["ipsets"] = list(sets(lab.namespaces.run(name, ["ipset", "save"]).stdout))
     return found
+
+
+def filter_rules(family: int, text: str) -> Iterator[dict[str, Any]]:
+    """The rules in the output of iptables-save(8)."""
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith("-A "):
+            _, chain, *args = line.split(" ")
+            yield {"family": family, "table": table, "chain": chain, "args": args}
+
+
+def sets(text: str) -> Iterator[dict[str, Any]]:
+    """The sets in the output of `ipset save` (ipset(8))."""
+    made: dict[str, dict[str, Any]] = {}
+    for words in map(str.split, text.splitlines()):
+        if words[0] == "create":
+            made[words[1]] = {"name": words[1], "kind": words[2], "members": []}
+        elif words[0] == "add":
+            made[words[1]]["members"].append(words[2])
+    yield from made.values()
 
 
 def of_lab(lab: Lab) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,18 @@ USAGE_STATUS, INTERNAL_STATUS, INTERRUPTED_STATUS = 2, 70, 130
 """A mistake of the user's or the machine's; of ours (EX_SOFTWARE, sysexits.h); Ctrl-C, as shells say it."""
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """argparse's, without breaking names such as two-rack at their dash."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
 class Parser(argparse.ArgumentParser):
     """Raises BadInput for wrong arguments, so that they look like every other mistake."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
         """As argparse's; after a `-6` it still takes the -1 of `--timeout -1` for a value."""
