@@ -103,11 +103,11 @@ def changed(draw: st.DrawFn) -> str:
             holder.append(copy.deepcopy(holder[last]))
         elif kind == "add" and isinstance(holder, dict):
             key = draw(st.sampled_from(sorted(PLAUSIBLE)))
-            holder[key] = draw(PLAUSIBLE[key])
+            holder[key] = copy.deepcopy(draw(PLAUSIBLE[key]))
         elif kind == "any":
             holder[last] = draw(SCALARS | VALUES)
         elif last in PLAUSIBLE:
-            holder[last] = draw(PLAUSIBLE[last])
+            holder[last] = copy.deepcopy(draw(PLAUSIBLE[last]))
         elif isinstance(last, int) and way and isinstance(holder[last], str):
             holder[last] = draw(CIDRS if "/" in holder[last] else NAMES)
         if not places(tree):
