@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.client import call, session
 from console import start
-from console.screen import print_json, say, shape
+from console.screen import looks, print_json, say
 from kernel import places
 from kernel.errors import BadInput
 
@@ -130,10 +130,10 @@ def demo(arguments: argparse.Namespace) -> int:
     say(f"bringing up {chosen.plugin} {chosen.mode} on the {kernel} kernel: {why}")
     lab = start.start(chosen, kernel, f"demo-{places.unique()}", False, say)
     try:
-        verified = call(lab.folder, {"request": "verify"} | shape(), say)
+        verified = call(lab.folder, {"request": "verify"} | looks(), say)
         first, last = chosen.far_pods()
         request = {"request": "trace", "source": first, "target": last, "options": {}, "pcap": False}
-        traced = call(lab.folder, request | shape())
+        traced = call(lab.folder, request | looks())
     finally:
         lab.down()
     if arguments.json:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.client import call
 from console import start
-from console.screen import print_json, say, shape
+from console.screen import looks, print_json, say
 from kernel.errors import BadInput
 
 PICTURE_WIDTH = 110
@@ -41,8 +41,8 @@ def trace(arguments: argparse.Namespace) -> int:
     if picture:
         _writable(picture.parent, "--svg")
     request = {"request": "trace", "source": arguments.source, "target": arguments.target, "options": options}
-    looks = {"color": True, "width": PICTURE_WIDTH} if picture else shape()
-    seen = call(folder, request | looks | {"pcap": captures is not None})
+    wanted = {"color": True, "width": PICTURE_WIDTH} if picture else looks()
+    seen = call(folder, request | wanted | {"pcap": captures is not None})
     if captures:
         _write(captures, seen["captures"])
     if picture:
@@ -80,7 +80,7 @@ def _writable(folder: Path, option: str) -> Path:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Documented against observed; status 1 when they differ."""
-    found = call(start.running_folder(arguments.name), {"request": "verify"} | shape(), say)
+    found = call(start.running_folder(arguments.name), {"request": "verify"} | looks(), say)
     if arguments.json:
         print_json(found["verdicts"])
     else:

@@ -22,7 +22,7 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2), flush=True)
 
 
-def shape() -> dict[str, Any]:
+def looks() -> dict[str, Any]:
     """How a lab is to render text for this process: `color` and `width`, as requests carry them.
 
     Colours only on a terminal that has them, and not under NO_COLOR (no-color.org)."""

@@ -27,7 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "filters": ("family", "table", "chain"),
 }
 """What has a column of its own in `inspect NODE`; everything else that an object has stands in the last one."""
-USUAL = {"scope": "global", "kind": "unicast", "proto": 3, "metric": 0}
+USUAL: Object = {"own": True, "scope": "global", "kind": "unicast", "proto": 3, "metric": 0}
 """Values that go without saying."""
 MASKS = ("fwmark", "fwmask")
 NAMED: dict[tuple[str, object], str] = {("table", 254): "main", ("table", 255): "local", ("table", 253): "default"}
@@ -105,7 +105,7 @@ def _more(one: Object, shown: Sequence[str]) -> str:
 def _words(key: str, value: Any) -> Iterator[str]:
     name = key.replace("_", "-")
     if isinstance(value, bool):
-        yield from [name] if value else []
+        yield from [name if value else f"not {name}"] if value != USUAL.get(key, False) else []
     elif isinstance(value, dict):
         yield from [f"{name} {value['name']}"] if value.get("name") else []
     elif isinstance(value, list):

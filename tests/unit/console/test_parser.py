@@ -13,7 +13,7 @@ from console import parser
 from console.commands import COMMANDS, build
 from kernel.errors import BadInput
 
-LEAST: dict[str, tuple[str, ...]] = {"exec": ("pod1", "--", "true"), "trace": ("pod1", "pod3")}
+LEAST: dict[str, tuple[str, ...]] = {"exec": ("pod1", "--", "true"), "shape": ("a", "b"), "trace": ("pod1", "pod3")}
 """What a command cannot do without."""
 EVERY = pytest.mark.parametrize("name", COMMANDS)
 

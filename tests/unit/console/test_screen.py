@@ -28,16 +28,16 @@ def test_colours(terminal: bool, environment: dict[str, str], colour: bool, monk
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    assert screen.shape()["color"] is colour
+    assert screen.looks()["color"] is colour
 
 
 def test_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert screen.shape()["width"] == screen.PIPE_WIDTH
+    assert screen.looks()["width"] == screen.PIPE_WIDTH
     monkeypatch.setenv("COLUMNS", "72")
-    assert screen.shape()["width"] == 72
+    assert screen.looks()["width"] == 72
     monkeypatch.setenv("COLUMNS", "3")
-    assert screen.shape()["width"] == 40
+    assert screen.looks()["width"] == 40
 
 
 def test_picture_is_an_svg_with_the_screens_text_and_colours(tmp_path: Path) -> None:
