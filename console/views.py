@@ -27,7 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "filters": ("family", "table", "chain"),
 }
 """What has a column of its own in `inspect NODE`; everything else that an object has stands in the last one."""
-USUAL: Object = {"own": True, "scope": "global", "kind": "unicast", "proto": 3, "metric": 0}
+USUAL: Object = {"own": True, "state": "permanent", "scope": "global", "kind": "unicast", "proto": 3, "metric": 0}
 """Values that go without saying."""
 MASKS = ("fwmark", "fwmask")
 NAMED: dict[tuple[str, object], str] = {("table", 254): "main", ("table", 255): "local", ("table", 253): "default"}
