@@ -22,6 +22,7 @@ ADDRESSES = ("ip", "ip6", "addresses", "mac")
 OF_HOSTS = {
     "node": (*ADDRESSES, "role", "defaultRoute", "gateway", "pods"),
     "router": (*ADDRESSES, "role", "asn"),
+    "tor": (*ADDRESSES, "role", "asn"),
     "reflector": (*ADDRESSES, "role", "defaultRoute", "cluster_id"),
     "client": (*ADDRESSES, "role", "defaultRoute"),
 }
@@ -90,7 +91,9 @@ class _Reader:
             {"name": host, "cluster_id": opts.get("cluster_id"), **self._port(host)}
             for host, opts in self._with("reflector")
         ]
-        found["router"], found["client"] = self._router(), self._client()
+        router = self._only("router")
+        found["router"], found["client"] = self._routing(*router) if router else None, self._client()
+        found["tors"] = [self._routing(*tor) for tor in self._with("tor")]
         return found
 
     def _at(self, what: str) -> str:
@@ -158,10 +161,8 @@ class _Reader:
             )
         return found[0] if found else None
 
-    def _router(self) -> dict[str, Any] | None:
-        if (found := self._only("router")) is None:
-            return None
-        name, opts = found
+    def _routing(self, name: str, opts: dict[str, Any]) -> dict[str, Any]:
+        """A router, with a port for each of its links to a switch."""
         plugs = [(far, link) for far, link in self._ends(name) if far in self.switches]
         ports = [self._plugged(*plug, {} if number else opts) for number, plug in enumerate(plugs)]
         return {"name": name, "asn": opts.get("asn"), "ports": ports}

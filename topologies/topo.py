@@ -30,12 +30,12 @@ from topologies.underlay import gateways
 
 __all__ = ["LabTopo", "of", "spec_of", "topos"]
 
-IN_GRAPH = ("switches", "links", "nodes", "router", "reflectors", "client")
+IN_GRAPH = ("switches", "links", "nodes", "router", "tors", "reflectors", "client")
 """Keys of a topology file that a Topo has as hosts and links; the others are its settings."""
 
 
 class LabTopo(Topo):
-    """A Topo with a router, route reflectors, a client, and settings. Hosts are cluster nodes.
+    """A Topo with routers, route reflectors, a client, and settings. Hosts are cluster nodes.
 
     Hosts take `ip` and `ip6` with prefix lengths (or `addresses`), `mac`, `gateway` (addresses) and `pods` (how many).
     Links take `bw` (Mbit/s), `delay` ("5ms"), `loss` (percent), `mtu` (bytes); a link of a host also `vlan` (its access
@@ -52,6 +52,10 @@ class LabTopo(Topo):
     def addRouter(self, name: str = "gw", asn: int | None = None, **opts: Any) -> str:
         """The gateway between subnets; with `asn` it speaks BGP with the nodes. `ip` and `ip6` are its first link's."""
         return str(self.addHost(name, role="router", asn=asn, **opts))
+
+    def addTor(self, name: str, asn: int | None = None, **opts: Any) -> str:
+        """A rack's own router, below the router: one link to the rack's switch, one into a subnet of the router."""
+        return str(self.addHost(name, role="tor", asn=asn, **opts))
 
     def addReflector(self, name: str, cluster_id: str, **opts: Any) -> str:
         """A host that reflects routes (RFC 4456)."""
@@ -84,12 +88,13 @@ def of(spec: LabSpec) -> LabTopo:
     for reflector in spec.reflectors:
         topo.addReflector(reflector.name, reflector.cluster_id, **_addressed(reflector.addresses, reflector.mac))
         topo.addLink(reflector.name, reflector.switch, **_link(reflector))
-    if spec.router:
-        own = _addressed(spec.router.ports[0].addresses, None) if spec.router.ports else {}
-        topo.addRouter(spec.router.name, spec.router.asn, ip=own.get("ip"))
-        for port in spec.router.ports:
+    for router in spec.routers:
+        add = topo.addRouter if router == spec.router else topo.addTor
+        own = _addressed(router.ports[0].addresses, None) if router.ports else {}
+        add(router.name, router.asn, ip=own.get("ip"))
+        for port in router.ports:
             params = _addressed(port.addresses, port.mac)
-            topo.addLink(spec.router.name, port.switch, params1=params, **_link(port))
+            topo.addLink(router.name, port.switch, params1=params, **_link(port))
     if spec.client and spec.router:
         topo.addClient(spec.client.name, **_addressed(spec.client.addresses, None))
         topo.addLink(spec.client.name, spec.router.name, params2=_addressed(spec.client.router, None))

@@ -112,6 +112,8 @@ def _enhanced(node: Node, local: Mapping[Pool, Sequence[tuple[Pod, str]]]) -> It
 
 
 def _sysctls(node: Node, local: Mapping[Pool, Sequence[tuple[Pod, str]]]) -> Iterator[Sysctl]:
+    """Of the device and not of `all`, as hybridnet has it: so the kernel answers solicitations to the group of a pod's
+    address, and forwards to the pod those to the address itself, which it ignores (hop limit below 255)."""
     for pool, members in local.items():
         if members and pool.family == 6:
             yield Sysctl(f"net.ipv6.conf.{device(node, pool).replace('.', '/')}.proxy_ndp", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.frames import captured, ends, having, ping, unanswered
+from tests.lab.frames import Stream, captured, ends, having, ping, unanswered
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
 
@@ -118,6 +119,31 @@ def test_what_nobody_has_does_not_go_round(lab: Any, version: int) -> None:
     came = having((frame for frame in frames if not frame.outgoing), there, device="eth0")
     assert len(came) == (1 if lab.mode == "bgp" else 0)
     assert having((frame for frame in frames if frame.outgoing), there) == []
+
+
+@FAMILIES
+def test_a_speaker_that_dies_leaves_its_routes_to_the_switch(lab: Any, version: int) -> None:
+    """Graceful restart (RFC 4724), always on in hybridnet: forwarding goes on for 300 s without the node's speaker."""
+    target, before = of(pod(lab, "node2").addresses, version), learned(lab, "tor", version)
+    with Stream(lab, "client", target) as stream:
+        lab.routers.kill("node2")
+        await_session(lab, "node2", version, up=False)
+        assert learned(lab, "tor", version) == before
+        lab.routers.revive("node2")
+        await_session(lab, "node2", version, up=True)
+    assert stream.lost == []
+    assert learned(lab, "tor", version) == before
+
+
+def await_session(lab: Any, node: str, version: int, *, up: bool, deadline_s: float = 20.0) -> None:
+    """Until the switch's session with a node is established, or is not."""
+    peer, end = of(lab.cluster.node(node).addresses, version), time.monotonic() + deadline_s
+    while True:
+        state = lab.routers.show("tor", "show bgp summary json")[f"ipv{version}Unicast"]["peers"][peer]["state"]
+        if (state == "Established") == up:
+            return
+        assert time.monotonic() < end, f"the session with {node} is {state} after {deadline_s:g} s"
+        time.sleep(0.05)  # FRR announces no state to us
 
 
 def test_a_pod_that_goes_takes_its_host_route_along(lab: Any) -> None:

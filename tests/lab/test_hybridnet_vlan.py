@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tests.lab.frames import captured, ends, having, ping, unanswered
 pytestmark = pytest.mark.only("embedded")
 """The machine's own kernel may have no 8021q; test_hybridnet_mixed.py has untagged subnets and runs everywhere."""
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
+GATEWAYS = {4: "10.0.0.1", 6: "fd00:0:0:10::1"}
 TRUNK_PORTS = {"node1", "node2", "s2"}
 """Ports of switch s1 that carry VLANs tagged."""
 
@@ -54,11 +55,16 @@ def forget(lab: Any, *names: str) -> None:
             lab.namespaces.run(name, ["ip", family, "neigh", "flush", "all"])
 
 
-def changed(lab: Any, **pod_: Any) -> None:
-    """The same lab with one pod more."""
-    spec = json.loads(lab.spec.model_dump_json())
-    spec["pods"] = [pod_]
-    lab.change(json.dumps(spec), "hybridnet", "vlan")
+@pytest.fixture
+def added(lab: Any) -> Iterator[Callable[..., None]]:
+    """`added(name=..., node=..., addresses=...)`: the same lab with this pod more, until the test ends."""
+    before = lab.spec.model_dump_json()
+
+    def change(**pod_: Any) -> None:
+        lab.change(json.dumps(json.loads(before) | {"pods": [pod_]}), "hybridnet", "vlan")
+
+    yield change
+    lab.change(before, "hybridnet", "vlan")
 
 
 @FAMILIES
@@ -124,9 +130,9 @@ def test_pods_meet_the_outside_with_their_own_address(lab: Any, version: int) ->
     assert having(frames, ends(client, own)), "the pod sees another source address"
 
 
-def test_a_new_pods_address_is_probed_and_announced(lab: Any) -> None:
+def test_a_new_pods_address_is_probed_and_announced(lab: Any, added: Callable[..., None]) -> None:
     with captured(lab, "gw") as frames:
-        changed(lab, name="fresh", node="node1", addresses=["10.0.0.60", "fd00:0:0:10::60"])
+        added(name="fresh", node="node1", addresses=["10.0.0.60", "fd00:0:0:10::60"])
     arp = [
         f.raw
         for f in frames
@@ -144,13 +150,27 @@ def test_a_new_pods_address_is_probed_and_announced(lab: Any) -> None:
 
 
 @FAMILIES
-def test_an_address_that_another_host_has_is_refused_with_its_mac(lab: Any, version: int) -> None:
+def test_a_pod_that_moves_is_announced_at_its_new_node(lab: Any, added: Callable[..., None], version: int) -> None:
+    """Gratuitous ARP sets the gateway's neighbour right at once: it does not ask again."""
+    address = "10.0.0.61" if version == 4 else "fd00:0:0:10::61"
+    added(name="mover", node="node1", addresses=[address])
+    assert ping(lab, "gw", address, timeout_s=4.0)
+    added(name="mover", node="node3", addresses=[address])
+    neighbour = lab.namespaces.run("gw", ["ip", "neigh", "show", address, "dev", "eth1"]).stdout
+    assert f"lladdr {mac(lab, 'node3')}" in neighbour
+    with captured(lab, "gw") as frames:
+        assert ping(lab, "gw", address, timeout_s=1.0)
+    assert having(frames, f"Ethernet {router_mac(lab, 'eth1')} > {mac(lab, 'node3')}", ends(GATEWAYS[version], address))
+
+
+@FAMILIES
+def test_an_address_that_another_host_has_is_refused(lab: Any, added: Callable[..., None], version: int) -> None:
     taken = "10.0.0.77" if version == 4 else "fd00:0:0:10::77"
     before = lab.state
     lab.namespaces.run("gw", ["ip", "addr", "add", f"{taken}/{24 if version == 4 else 64}", "dev", "eth1", "nodad"])
     try:
         with pytest.raises(AddressInUse) as caught:
-            changed(lab, name="late", node="node2", addresses=[taken])
+            added(name="late", node="node2", addresses=[taken])
     finally:
         lab.namespaces.run("gw", ["ip", "addr", "del", f"{taken}/{24 if version == 4 else 64}", "dev", "eth1"])
     assert f"late's address {taken} is in use already: {router_mac(lab, 'eth1')} answers for it" in str(caught.value)
@@ -158,11 +178,11 @@ def test_an_address_that_another_host_has_is_refused_with_its_mac(lab: Any, vers
     assert "late" not in lab.namespaces.names
 
 
-def test_a_gateway_that_does_not_answer_is_named(lab: Any) -> None:
+def test_a_gateway_that_does_not_answer_is_named(lab: Any, added: Callable[..., None]) -> None:
     lab.set_up([("gw", "eth2")], up=False)
     try:
         with pytest.raises(NotConverged) as caught:
-            changed(lab, name="late", node="node2", network="vlan20", addresses=["10.20.0.60"])
+            added(name="late", node="node2", network="vlan20", addresses=["10.20.0.60"])
     finally:
         lab.set_up([("gw", "eth2")], up=True)
     assert "10.20.0.1, the gateway, did not answer late's 10.20.0.60 in 0.3 s" in str(caught.value)
@@ -175,9 +195,8 @@ def test_the_node_asks_with_the_enhanced_address(lab: Any) -> None:
     with captured(lab, "node2") as frames:
         assert ping(lab, second.name, of(far.addresses, 4), timeout_s=4.0)
     target = bytes(map(int, of(far.addresses, 4).split(".")))
-    senders = {
-        f.raw[28:32] for f in frames if f.device == "eth0.10" and f.raw[12:14] == b"\x08\x06" and f.raw[38:42] == target
-    }
+    arp = [frame.raw for frame in frames if frame.device == "eth0.10" and frame.raw[12:14] == b"\x08\x06"]
+    senders = {raw[28:32] for raw in arp if raw[21] == 1 and raw[38:42] == target}
     assert senders == {bytes(map(int, of(first.addresses, 4).split(".")))}
     with captured(lab, first.name) as frames:
         assert ping(lab, "gw", of(first.addresses, 4), timeout_s=4.0)
@@ -187,7 +206,7 @@ def test_the_node_asks_with_the_enhanced_address(lab: Any) -> None:
 @FAMILIES
 def test_what_nobody_has_does_not_go_round(lab: Any, version: int) -> None:
     """The loop guard in FORWARD: a packet that comes by the VLAN device for an address without a pod ends here."""
-    nobody, gateway = ("10.0.0.150", "10.0.0.1") if version == 4 else ("fd00:0:0:10::150", "fd00:0:0:10::1")
+    nobody, gateway = "10.0.0.150" if version == 4 else "fd00:0:0:10::150", GATEWAYS[version]
     neighbour = ["ip", "neigh", "replace", nobody, "lladdr", mac(lab, "node1"), "dev", "eth1"]
     lab.namespaces.run("gw", neighbour)
     try:
