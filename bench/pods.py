@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from bench import iperf, latency, raw
+from bench import latency, raw
 from bench.stats import median, ratio
 from cluster.model import Cluster, Pod
+from kernel import iperf3
 from kernel.errors import BadInput, PodpathError
 
 RAW = "raw"
@@ -110,7 +111,7 @@ def measure(ends: Pair, seconds: float) -> Result:
     udp = asdict(latency.measure(spaces, *way, "udp")) | {"first": first}
     tcp = asdict(latency.measure(spaces, *way, "tcp"))
     own = latency.overhead(spaces, ends.source).p50
-    rate = iperf.measure(spaces, *way, seconds)
+    rate = iperf3.measure(spaces, *way, seconds)
     return {"mtu": ends.mtu, "udp": udp, "tcp": tcp, "overhead": own, **asdict(rate)}
 
 

@@ -9,11 +9,10 @@ from typing import Any, Protocol
 from mininet.log import output
 from mininet.net import Mininet
 
-from kernel import diff
+from kernel import diff, iperf3
 from kernel.errors import BadInput
 from kernel.namespaces import Namespaces
 from kernel.state import Link, State, Veth
-from topologies import iperf
 from topologies.mininet_node import (
     Client,
     ClusterNode,
@@ -189,16 +188,11 @@ class LabNet(Mininet):
         if l4Type not in ("TCP", "UDP"):
             raise BadInput(f"there is no l4Type {l4Type!r}", remedy="TCP or UDP")
         output(f"*** Iperf: testing {l4Type} bandwidth between {client} and {server} \n")
-        rates = iperf.measure(
-            self._namespaces,
-            client.name,
-            server.name,
-            _address(server, 4),
-            udp=udpBw if l4Type == "UDP" else None,
-            seconds=float(seconds),
-            port=port,
-        )
-        result = [*([udpBw] if l4Type == "UDP" else []), *(iperf.as_text(rate, fmt) for rate in rates)]
+        rate = udpBw if l4Type == "UDP" else None
+        address = _address(server, 4)
+        found = iperf3.measure(self._namespaces, client.name, server.name, address, float(seconds), udp=rate, port=port)
+        rates = (found.bits_per_second, found.sent_bits_per_second)
+        result = [*([udpBw] if rate else []), *(_rate(one, fmt) for one in rates)]
         output(f"*** Results: {result}\n")
         return result
 
@@ -315,6 +309,14 @@ def _pairs(hosts: Sequence[LabHost], family: int) -> list[tuple[LabHost, LabHost
 def _address(host: LabHost, family: int) -> str:
     """ "" if it has none."""
     return (host.IP6() if family == 6 else host.IP()) or ""
+
+
+def _rate(bits: float, unit: str | None) -> str:
+    """A rate as iperf writes it: "9.41 Gbits/sec"; in `unit` k, m or g, else in the one that fits."""
+    sizes = {"g": 10**9, "m": 10**6, "k": 10**3}
+    if unit is None or unit.lower() not in sizes:
+        unit = next((name for name, size in sizes.items() if bits >= size), "k")
+    return f"{bits / sizes[unit.lower()]:.3g} {unit.upper()}bits/sec"
 
 
 def _full(rtt: float | None) -> Full:

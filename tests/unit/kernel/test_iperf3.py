@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import iperf
+from kernel import iperf3
 from kernel.errors import PodpathError
 
 GOOD = {"end": {"sum_sent": {"bits_per_second": 2e9, "retransmits": 7}, "sum_received": {"bits_per_second": 1.5e9}}}
@@ -27,30 +27,35 @@ class Scripted:
 
 
 def test_it_reads_the_receivers_rate() -> None:
-    assert iperf.parse(json.dumps(GOOD)) == iperf.Throughput(1.5e9, 7)
+    assert iperf3.parse(json.dumps(GOOD)) == iperf3.Throughput(1.5e9, 2e9, 7)
+
+
+def test_udp_has_no_sum_of_its_own_for_the_sender() -> None:
+    udp = {"end": {"sum": {"bits_per_second": 1e7}, "sum_received": {"bits_per_second": 9e6}}}
+    assert iperf3.parse(json.dumps(udp)) == iperf3.Throughput(9e6, 1e7, 0)
 
 
 @pytest.mark.parametrize("text", ['{"error": "unable to connect: No route to host"}', "No route to host"])
 def test_a_failed_client_is_a_message(text: str) -> None:
     with pytest.raises(PodpathError, match="iperf3 gave no result"):
-        iperf.parse(text)
+        iperf3.parse(text)
 
 
 def test_the_client_starts_once_the_server_listens() -> None:
     spaces = Scripted(a=f"print({json.dumps(GOOD)!r})", b=LISTENS)
-    assert iperf.measure(spaces, "a", "b", "10.0.0.2", 0.5).bits_per_second == 1.5e9
+    assert iperf3.measure(spaces, "a", "b", "10.0.0.2", 0.5).bits_per_second == 1.5e9
     assert [asked[:3] for asked in spaces.asked] == [["b", "iperf3", "-s"], ["a", "iperf3", "-c"]]
 
 
 def test_a_server_that_stops_says_why() -> None:
     spaces = Scripted(a="", b="print('Address already in use')")
     with pytest.raises(PodpathError, match="Address already in use"):
-        iperf.measure(spaces, "a", "b", "10.0.0.2")
+        iperf3.measure(spaces, "a", "b", "10.0.0.2")
     assert len(spaces.asked) == 1
 
 
 def test_a_silent_client_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iperf, "SLACK_S", 0.3)
+    monkeypatch.setattr(iperf3, "SLACK_S", 0.3)
     spaces = Scripted(a="import time; time.sleep(60)", b=LISTENS)
-    with pytest.raises(PodpathError, match="no answer from 10.0.0.2"):
-        iperf.measure(spaces, "a", "b", "10.0.0.2", 0.1)
+    with pytest.raises(PodpathError, match="no answer in 0.4 s"):
+        iperf3.measure(spaces, "a", "b", "10.0.0.2", 0.1)

@@ -1,4 +1,4 @@
-"""iperf3 between two namespaces: one TCP stream, the bit rate that the receiver saw."""
+"""iperf3 between two namespaces: one stream, the bit rates that both ends saw."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from kernel.errors import PodpathError
 
 SLACK_S = 20.0
 """How long after the test's own length iperf3 may still take to connect and to report."""
+PORT = 5201
+"""iperf3's own."""
 
 
 class Spawns(Protocol):
@@ -24,9 +26,10 @@ class Spawns(Protocol):
 
 @dataclass(frozen=True)
 class Throughput:
-    """One run: the receiver's bit rate, and TCP segments that the sender sent again."""
+    """One run: the receiver's bit rate, the sender's, and TCP segments that were sent again."""
 
     bits_per_second: float
+    sent_bits_per_second: float
     retransmits: int
 
 
@@ -34,40 +37,57 @@ def parse(text: str) -> Throughput:
     """The result in the client's `--json` output; PodpathError with iperf3's own words if it failed."""
     try:
         answer = json.loads(text)
-    except ValueError as problem:
-        raise failed(f"its output is no JSON ({problem})") from None
+    except ValueError:
+        raise failed(text.strip() or "it said nothing") from None
     if "error" in answer:
         raise failed(answer["error"])
     end = answer["end"]
-    return Throughput(float(end["sum_received"]["bits_per_second"]), int(end["sum_sent"].get("retransmits", 0)))
+    sent = end.get("sum_sent") or end["sum"]  # a UDP run's only sum is the sender's
+    received = end.get("sum_received") or sent
+    rates = float(received["bits_per_second"]), float(sent["bits_per_second"])
+    return Throughput(*rates, int(sent.get("retransmits", 0)))
 
 
 def failed(why: str) -> PodpathError:
     return PodpathError(f"iperf3 gave no result: {why}")
 
 
-def measure(namespaces: Spawns, source: str, target: str, address: str, seconds: float = 3.0) -> Throughput:
-    """A run of `seconds` from namespace `source` to `target`, which holds `address`."""
+def measure(
+    namespaces: Spawns,
+    source: str,
+    target: str,
+    address: str,
+    seconds: float = 3.0,
+    *,
+    udp: str | None = None,
+    port: int = PORT,
+) -> Throughput:
+    """A run of `seconds` from namespace `source` to `target`, which holds `address`: TCP, or UDP at the rate `udp`,
+    such as "10M". Raises MissingTool, and PodpathError with iperf3's own words."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    server = namespaces.spawn(target, ["iperf3", "-s", "-1", "--forceflush"], **pipes)
+    server = namespaces.spawn(target, ["iperf3", "-s", "-1", "-p", str(port), "--forceflush"], **pipes)
     watchdog = threading.Timer(seconds + 2 * SLACK_S, server.kill)
     watchdog.daemon = True
     watchdog.start()
     try:
         _listening(server)
-        argv = ["iperf3", "-c", address, "-t", f"{seconds:g}", "--json", "--connect-timeout", "5000"]
-        client = namespaces.spawn(source, argv, **pipes)
-        try:
-            output, _ = client.communicate(timeout=seconds + SLACK_S)
-        except subprocess.TimeoutExpired:
-            client.kill()
-            client.communicate()
-            raise failed(f"no answer from {address} in {seconds + SLACK_S:g} s") from None
-        return parse(output)
+        argv = ["iperf3", "-c", address, "-p", str(port), "-t", f"{seconds:g}", "--json", "--connect-timeout", "5000"]
+        return parse(_output(namespaces.spawn(source, [*argv, *(["-u", "-b", udp] if udp else [])], **pipes), seconds))
     finally:
         watchdog.cancel()
         server.kill()
         server.communicate()
+
+
+def _output(client: subprocess.Popen[str], seconds: float) -> str:
+    try:
+        return client.communicate(timeout=seconds + SLACK_S)[0]
+    except subprocess.TimeoutExpired:
+        raise failed(f"no answer in {seconds + SLACK_S:g} s") from None
+    finally:
+        if client.poll() is None:
+            client.kill()
+            client.communicate()
 
 
 def _listening(server: subprocess.Popen[str]) -> None:
