@@ -316,7 +316,8 @@ def _rate(bits: float, unit: str | None) -> str:
     sizes = {"g": 10**9, "m": 10**6, "k": 10**3}
     if unit is None or unit.lower() not in sizes:
         unit = next((name for name, size in sizes.items() if bits >= size), "k")
-    return f"{bits / sizes[unit.lower()]:.3g} {unit.upper()}bits/sec"
+    value = bits / sizes[unit.lower()]
+    return f"{value:.3g} {unit.upper()}bits/sec" if value < 1000 else f"{value:.0f} {unit.upper()}bits/sec"
 
 
 def _full(rtt: float | None) -> Full:

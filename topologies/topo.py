@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 from mininet.topo import Topo
@@ -43,6 +44,7 @@ class LabTopo(Topo):
 
     def __init__(self, *args: Any, **params: Any) -> None:
         self.settings: dict[str, Any] = {}
+        self._order = count()
         super().__init__(*args, **params)
 
     def lab(self, **settings: Any) -> None:
@@ -69,7 +71,7 @@ class LabTopo(Topo):
         self, node1: str, node2: str, port1: Any = None, port2: Any = None, key: int | None = None, **opts: Any
     ) -> Any:
         """As Mininet's; the key counts on, so that the links keep their order."""
-        return super().addLink(node1, node2, port1, port2, len(list(self.iterLinks())) if key is None else key, **opts)
+        return super().addLink(node1, node2, port1, port2, next(self._order) if key is None else key, **opts)
 
 
 def of(spec: LabSpec) -> LabTopo:

@@ -14,8 +14,9 @@ from kernel.namespaces import Namespaces
 from kernel.state import Address, Link, Netns, State, Veth, merge
 from topologies.cli import LabCLI, Verb
 from topologies.complete import Completer
-from topologies.mininet_net import LabNet
-from topologies.spec import LabSpec, preset
+from topologies.mininet_net import LabNet, _rate
+from topologies.mininet_node import Router
+from topologies.spec import PRESETS, LabSpec, preset
 from topologies.underlay import underlay
 
 
@@ -73,6 +74,23 @@ def test_it_is_a_mininet(net: LabNet) -> None:
     assert len(net) == 9 and "pod1" in net and "pod9" not in net and list(net)[:2] == ["pod1", "pod2"]
     assert net.get("pod1", "s1") == [net["pod1"], net["s1"]] and net.controllers == []
     assert not any(node.started for node in net.values()), "no shell before one is used"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_only_what_a_plugin_makes_is_a_pod(name: str) -> None:
+    spec = preset(name)
+    net = LabNet(spec, Namespaces(), underlay(spec))
+    assert net.pods == [] and names(net.nodes) == [node.name for node in spec.nodes]
+    routers = [node.name for node in net.hosts if isinstance(node, Router)]
+    assert routers == [router.name for router in spec.routers]
+
+
+@pytest.mark.parametrize(
+    ("bits", "unit", "text"),
+    [(9.413e9, None, "9.41 Gbits/sec"), (2e6, "k", "2000 Kbits/sec"), (512.0, None, "0.512 Kbits/sec")],
+)
+def test_rates_as_iperf_writes_them(bits: float, unit: str | None, text: str) -> None:
+    assert _rate(bits, unit) == text
 
 
 def test_nodes_and_interfaces(net: LabNet) -> None:

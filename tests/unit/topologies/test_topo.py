@@ -89,6 +89,8 @@ class Everything(LabTopo):
         self.addLink(gw, s2, ip="172.16.1.254/24", vlan=20, params1={"mac": "02:00:00:00:00:fe"})
         rr = self.addReflector("rr1", "1.0.0.1", ip="172.16.0.101/24")
         self.addLink(s2, rr, vlan=10)
+        tor = self.addTor("tor", asn=65001)
+        self.addLink(tor, s1, ip="172.16.1.1/24", vlan=20)
         client = self.addClient("out", ip="203.0.113.10/24")
         self.addLink(gw, client, ip="203.0.113.1/24")
 
@@ -104,6 +106,7 @@ def test_all_that_a_topo_may_state() -> None:
         (10, ("172.16.0.254/24",), None),
         (20, ("172.16.1.254/24",), "02:00:00:00:00:fe"),
     ]
+    assert [(t.name, t.asn, t.ports[0].switch, t.ports[0].vlan) for t in spec.tors] == [("tor", 65001, "s1", 20)]
     assert spec.reflectors[0].cluster_id == "1.0.0.1" and spec.reflectors[0].vlan == 10
     assert spec.client and (spec.client.addresses, spec.client.router) == (("203.0.113.10/24",), ("203.0.113.1/24",))
     assert spec_of(of(spec)) == spec
@@ -188,9 +191,9 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_the_example_is_a_lab() -> None:
-    spec = load(HOME / "examples/leaf_spine.py:leaf-spine,3,delay=5ms")
-    assert (len(spec.nodes), spec.name, spec.links[0].link.delay) == (6, "leaf-spine", 5000)
-    assert isinstance(load(HOME / "examples/leaf_spine.py"), LabSpec)
+    spec = load(HOME / "examples/two_leaves.py:two-leaves,3,delay=5ms")
+    assert (len(spec.nodes), spec.name, spec.links[0].link.delay) == (6, "two-leaves", 5000)
+    assert isinstance(load(HOME / "examples/two_leaves.py"), LabSpec)
 
 
 def test_a_file_for_mn_custom(written: Callable[[str], Path]) -> None:

@@ -1,14 +1,14 @@
 """Two leaves under a spine, with slow links between them, as a Mininet user writes a topology.
 
-run_topology.py up -f examples/leaf_spine.py                      # one rack of two nodes a leaf
-run_topology.py up -f examples/leaf_spine.py:leaf-spine,3,delay=5ms
-run_topology.py export --format yaml -f examples/leaf_spine.py    # the same as a YAML file
+run_topology.py up -f examples/two_leaves.py                      # one rack of two nodes a leaf
+run_topology.py up -f examples/two_leaves.py:two-leaves,3,delay=5ms
+run_topology.py export --format yaml -f examples/two_leaves.py    # the same as a YAML file
 """
 
 from topologies.topo import LabTopo
 
 
-class LeafSpine(LabTopo):
+class TwoLeaves(LabTopo):
     """`nodes` a leaf; `delay` and `bw` (Mbit/s) between the leaves and the spine."""
 
     def build(self, nodes: int = 2, bw: float = 100, delay: str | None = None) -> None:
@@ -27,4 +27,4 @@ class LeafSpine(LabTopo):
         self.addLink(client, router, ip="203.0.113.1/24", ip6="2001:db8:113::1/64")
 
 
-topos = {"leaf-spine": LeafSpine}
+topos = {"two-leaves": TwoLeaves}
