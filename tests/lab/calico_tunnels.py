@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.lab.calico import altered, echo, ipv4, main_table, node_ip, of, pod, running, send_raw
+from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
 
 ECHO = {4: "ICMP 8", 6: "ICMP 128"}
@@ -36,6 +37,9 @@ class Tunnelled:
             for block in lab.cluster.blocks
             if block.node == node and (":" in block.cidr) == (version == 6)
         )
+
+    def test_documented_paths(self, lab: Any) -> None:
+        check_documented(lab)
 
     def test_a4_everybody_reaches_everybody(self, lab: Any) -> None:
         for version in self.families(lab):

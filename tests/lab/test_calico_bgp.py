@@ -27,6 +27,7 @@ from tests.lab.calico import (
     send_raw,
     sessions,
 )
+from tests.lab.documented import check_documented
 from tests.lab.frames import Stream, captured, ends, having, ping
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
@@ -53,6 +54,10 @@ def route_events(lab: Any, *names: str) -> Iterator[list[str]]:
     found += [socks[sock] for sock in select.select(list(socks), [], [], 0)[0]]
     for sock in socks:
         sock.close()
+
+
+def test_documented_paths(lab: Any) -> None:
+    check_documented(lab)
 
 
 def test_a1_names_macs_and_the_next_hop_that_nobody_has(lab: Any) -> None:

@@ -1,12 +1,19 @@
-"""calico without encapsulation while a lab changes: addresses that move, blocks and nodes that go, other modes."""
+"""calico without encapsulation while a lab changes: addresses that move, blocks and nodes that go, other modes.
+
+BGP is the same on every kernel, and daemons are slow to start on the embedded one: this runs on the machine's own.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.lab.calico import altered, main_table, of, pod, running, sessions
 from tests.lab.frames import ping
+
+pytestmark = pytest.mark.only("machine")
 
 
 def test_a10_a_borrowed_address_is_announced_by_itself(tmp_path: Path) -> None:

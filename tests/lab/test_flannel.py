@@ -11,6 +11,7 @@ import pytest
 
 from cluster.lab import Lab, features, plan
 from tests.lab.calico import node_ip, of, pod
+from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
 from topologies.spec import preset
 
@@ -24,6 +25,10 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with Lab(made, Path(tmp_path_factory.mktemp("lab"))) as lab:
         lab.up()
         yield lab
+
+
+def test_documented_paths(lab: Any) -> None:
+    check_documented(lab)
 
 
 @FAMILIES

@@ -11,6 +11,7 @@ import pytest
 
 from kernel.state import State
 from plugins.hybridnet.daemon import host_end
+from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
@@ -38,6 +39,10 @@ def forget(lab: Any, node: str) -> None:
     """Empties a node's neighbour tables."""
     for family in ("-4", "-6"):
         lab.namespaces.run(node, ["ip", family, "neigh", "flush", "all"])
+
+
+def test_documented_paths(lab: Any) -> None:
+    check_documented(lab)
 
 
 @FAMILIES
