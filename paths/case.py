@@ -53,7 +53,7 @@ class Case:
 
     def concern(self, *names: str | None) -> None:
         """These namespaces have to do with it too."""
-        self.concerned += [name for name in names if name and name not in self.concerned]
+        self.concerned = list(dict.fromkeys([*self.concerned, *(name for name in names if name)]))
 
     @cached_property
     def grown(self) -> dict[str, dict[str, int]]:

@@ -23,10 +23,18 @@ def _of(lab: Lab, name: str, wanted_links: dict[str, Link]) -> Iterator[str]:
     for device, link in wanted_links.items():
         yield from _link(name, link, there.get(device))
     wanted = lab.state[name]
-    gone = {device for device in wanted_links if device not in there}
+    gone = {device for device, link in wanted_links.items() if device not in there or link.up > there[device].up}
     lacking = change(wanted, Netns(name), actual).add
     yield from (f"lacks `{line}`" for line in export.lines(_comparable(lacking, gone)))
     yield from (f"has `{line}`, which is not wanted" for line in _surplus(wanted, actual))
+    yield from _learned(lab, name)
+
+
+def _learned(lab: Lab, name: str) -> Iterator[str]:
+    """Routes that BGP should have brought."""
+    expected = {prefix for router in lab.wanted.routers if router.netns == name for prefix in router.expects}
+    there = {route.dst for route in lab.engine.read(name, daemons=True).routes} if expected else set()
+    yield from (f"lacks the route to {prefix}, which BGP should have brought" for prefix in sorted(expected - there))
 
 
 def _link(netns: str, wanted: Link, there: Link | None) -> Iterator[str]:
@@ -45,12 +53,14 @@ def _link(netns: str, wanted: Link, there: Link | None) -> Iterator[str]:
 
 
 def _comparable(ns: Netns, without: set[str]) -> Netns:
-    """Those parts that the kernel was read for, but for what went away with its device."""
+    """Those parts that the kernel was read for, but for what went away with its device (or with its being up)."""
     kept = {
         part: tuple(item for item in getattr(ns, part) if getattr(item, "dev", None) not in without)
         for part in ("port_vlans", "addresses", "routes", "rules", "neighbours", "fdb")
     }
-    return Netns(ns.name, sysctls=ns.sysctls, **kept)
+    keys = {device.replace(".", "/") for device in without}
+    sysctls = tuple(item for item in ns.sysctls if keys.isdisjoint(item.key.split(".")))
+    return Netns(ns.name, sysctls=sysctls, **kept)
 
 
 def _surplus(wanted: Netns, actual: Netns) -> Iterator[str]:

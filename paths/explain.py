@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from kernel.namespaces import Namespaces
-from kernel.state import Link, Vlan, Vxlan
+from kernel.state import Ipvlan, Link, Macvlan, Vlan, Vxlan
 from paths.fib import Lookup
 from paths.model import Hop, Layer, Sighting
 from paths.space import Space
@@ -47,6 +47,8 @@ class Explainer:
     def _hop(self, before: Sighting | None, now: Sighting) -> Hop:
         if before is None:
             return self._routed(None, now) if now.direction == "out" else Hop(now, "arrives")
+        if stacked := self._stacked(before, now):
+            return stacked
         if before.netns != now.netns:
             return Hop(now, "arrives", (f"the other end of {before.place}",))
         if before.packet.tunnel is None and now.packet.tunnel is not None:
@@ -55,8 +57,6 @@ class Explainer:
             return _decapsulated(before, now)
         if self._master(before) is not None and self._master(before) == self._master(now):
             return self._bridged(before, now)
-        if tag := self._tagged(before, now):
-            return tag
         return self._routed(before, now)
 
     def _link(self, seen: Sighting) -> Link | None:
@@ -77,13 +77,17 @@ class Explainer:
         why = f"FDB {mac} dev {now.device}{vlan}" if known else f"{mac} is not in the FDB: flooded{vlan}"
         return Hop(now, "bridged", (why,))
 
-    def _tagged(self, before: Sighting, now: Sighting) -> Hop | None:
-        """An 802.1Q sub-interface puts its tag on, or takes it off."""
-        upper, lower = self._link(before), self._link(now)
-        if now.direction == "out" and isinstance(upper, Vlan) and upper.dev == now.device:
-            return Hop(now, "tagged", (f"802.1Q VLAN {upper.vid} of {upper.name}",))
-        if now.direction == "in" and isinstance(lower, Vlan) and lower.dev == before.device:
-            return Hop(now, "untagged", (f"802.1Q VLAN {lower.vid} belongs to {lower.name}",))
+    def _stacked(self, before: Sighting, now: Sighting) -> Hop | None:
+        """From a VLAN, macvlan or ipvlan device to the one under it, up again, or to another one over the same."""
+        there, here, below = (before.netns, before.device), (now.netns, now.device), self.wires.below
+        if below.get(there) == here and now.direction == "in":
+            return Hop(now, "turned back", ("shown to the device under it, for a sibling: it did not leave the node",))
+        if below.get(there) == here:
+            return _tag(now, "tagged", self.wires.devices[there]) or _over(now, "by parent", self.wires.devices[there])
+        if below.get(here) == there:
+            return _tag(now, "untagged", self.wires.devices[here]) or _over(now, "to child", self.wires.devices[here])
+        if here in below and below.get(here) == below.get(there):
+            return Hop(now, "to sibling", (f"both are over {':'.join(below[here])}: it did not leave the node",))
         return None
 
     def _encapsulated(self, before: Sighting, now: Sighting) -> Hop:
@@ -125,6 +129,17 @@ class Explainer:
         """The lookup that explains that the packet left by `device`: with no mark, else with one that rules know."""
         answers = [space.lookup(dst, src, iif, mark) for mark in space.marks()]
         return next((answer for answer in answers if answer.dev == device), answers[0])
+
+
+def _tag(now: Sighting, action: str, upper: Link) -> Hop | None:
+    """An 802.1Q sub-interface puts its tag on, or takes it off."""
+    return Hop(now, action, (f"802.1Q VLAN {upper.vid} is {upper.name}",)) if isinstance(upper, Vlan) else None
+
+
+def _over(now: Sighting, action: str, upper: Link) -> Hop:
+    kind = type(upper).__name__.lower()
+    mode = f", mode {upper.mode}" if isinstance(upper, Macvlan | Ipvlan) else ""
+    return Hop(now, action, (f"{kind}{mode}, MAC {upper.mac}" if upper.mac else f"{kind}{mode}",))
 
 
 def _decapsulated(before: Sighting, now: Sighting) -> Hop:

@@ -51,20 +51,21 @@ class Lookup:
         return (self.kind, self.dev, self.via) == (other.kind, other.dev, other.via)
 
 
-def lookup(ns: Netns, dst: str, src: str | None = None, mark: int = 0) -> Lookup:
-    """The rule and the route that a packet to `dst` from `src` with firewall mark `mark` follows."""
+def lookup(ns: Netns, dst: str, src: str | None = None, mark: int = 0, iif: str | None = None) -> Lookup:
+    """The rule and the route that a packet to `dst` from `src` with firewall mark `mark` follows; `iif` is the device
+    where it came in. Of a route with several next hops the first is taken."""
     family: Literal[4, 6] = 6 if ":" in dst else 4
     tables: dict[int, list[Route]] = {}
     for route in _routes(ns, family):
         tables.setdefault(route.table, []).append(route)
     for rule in rules(ns, family):
-        best = _longest(tables.get(rule.table, []), dst) if matches(rule, src, mark) else None
+        best = _longest(tables.get(rule.table, []), dst) if matches(rule, src, mark, dst, iif) else None
         if best is None or best.kind == "throw":
             continue
-        local = rule.table == LOCAL
-        kind = "local" if local else best.kind
-        found = Lookup(rule.table, kind, best.dst, best.via, best.dev, rule.priority, mark, ENDS.get(best.kind, ""))
-        return found if best.dev or not best.via else _through(ns, found, family)
+        kind = "local" if rule.table == LOCAL else best.kind
+        dev, via = (best.hops[0].dev, best.hops[0].via) if best.hops else (best.dev, best.via)
+        found = Lookup(rule.table, kind, best.dst, via, dev, rule.priority, mark, ENDS.get(best.kind, ""))
+        return found if dev or not via else _through(ns, found, family)
     return Lookup(mark=mark, error=NOWHERE)
 
 
@@ -74,12 +75,16 @@ def rules(ns: Netns, family: Literal[4, 6]) -> list[Rule]:
     return sorted((rule for rule in (*ns.rules, *born) if rule.family == family), key=lambda rule: rule.priority)
 
 
-def matches(rule: Rule, src: str | None, mark: int) -> bool:
-    """A packet from `src` with firewall mark `mark` follows the rule."""
-    if rule.src and (src is None or ip_address(src) not in ip_network(rule.src)):
-        return False
+def matches(rule: Rule, src: str | None, mark: int, dst: str | None = None, iif: str | None = None) -> bool:
+    """A packet from `src` to `dst` with firewall mark `mark` that came in by `iif` follows the rule."""
     mask = 0xFFFFFFFF if rule.fwmask is None else rule.fwmask
-    return rule.fwmark is None or (mark & mask) == rule.fwmark
+    if rule.fwmark is not None and (mark & mask) != rule.fwmark or rule.iif is not None and rule.iif != iif:
+        return False
+    return _within(src, rule.src) and (dst is None or _within(dst, rule.dst))
+
+
+def _within(address: str | None, prefix: str | None) -> bool:
+    return prefix is None or (address is not None and ip_address(address) in ip_network(prefix))
 
 
 def _routes(ns: Netns, family: int) -> Iterator[Route]:

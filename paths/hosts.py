@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from kernel.state import Vxlan
 from paths import fib
 from paths.case import Case, Check, dropping, first, setting
 from paths.evidence import REVERSE_PATH
 from paths.fib import Lookup
-from paths.layer2 import SWITCH, WIRE, refused_by_device
+from paths.layer2 import SWITCH, WIRE, no_carrier, refused_by_device
 from paths.model import Layer, Sighting
 from paths.space import Space
+from paths.wires import chain
 
 ANY_MAC = ("00:00:00:00:00:00", "ff:ff:ff:ff:ff:f1")
 """FDB entries of VXLAN devices that hold for every MAC."""
@@ -21,13 +23,14 @@ def at_source(case: Case) -> str:
     """Nothing left the source."""
     space, target = case.explainer.space(case.source), case.probe.target
     lookup = space.lookup(target, None, None)
+    wanted = fib.lookup(case.lab.state[case.source], target)
+    if wanted.dev and wanted.dev != lookup.dev and (down := _not_up(space, wanted.dev)):
+        return down
     if lookup.error:
         entry = fib.lookup(space.now, target)
         said = f" ({entry})" if entry.kind else ""
         return f"{case.source} has no way to {target}: {lookup.error}{said}"
     link = space.links.get(lookup.dev or "")
-    if link is not None and not link.up:
-        return f"{link.name} is down"
     if rule := dropping(case, case.source):
         return f"the firewall of {case.source} drops it: {rule}"
     if case.probe.error:
@@ -85,7 +88,7 @@ def no_way(case: Case, last: Sighting) -> str | None:
     if not header:
         return None
     lookup = _lookup(case, last, header)
-    entry = fib.lookup(case.space.now, header.dst, header.src, lookup.mark)
+    entry = fib.lookup(case.space.now, header.dst, header.src, iif=last.device)
     if entry.kind in fib.ENDS:
         return f"a route ends it: {entry}{_instead(case, last, header)}"
     if lookup.error:
@@ -98,13 +101,10 @@ def way_out_down(case: Case, last: Sighting) -> str | None:
     header = _header(last)
     if not header:
         return None
-    wanted = fib.lookup(case.lab.state[last.netns], header.dst, header.src)
+    wanted = fib.lookup(case.lab.state[last.netns], header.dst, header.src, iif=last.device)
     if not wanted.dev or wanted.dev == last.device or _lookup(case, last, header).dev == wanted.dev:
         return None
-    link = case.space.links.get(wanted.dev)
-    if link is None or not link.up:
-        return f"{wanted.dev}, by which it should leave, is {'gone' if link is None else 'down'}"
-    return None
+    return _not_up(case.space, wanted.dev)
 
 
 def too_long(case: Case, last: Sighting) -> str | None:
@@ -115,6 +115,14 @@ def too_long(case: Case, last: Sighting) -> str | None:
     if link is None or not link.mtu or size <= link.mtu or not header or header.more.get("df") is False:
         return None
     return f"the packet has {size} bytes and may not be fragmented, and {link.name} takes {link.mtu} (its MTU)"
+
+
+def no_carrier_out(case: Case, last: Sighting) -> str | None:
+    """The device by which it should leave is up, and nobody is at its other end."""
+    header = _header(last)
+    lookup = _lookup(case, last, header) if header else Lookup()
+    silent = no_carrier(case, last.netns, lookup.dev) if lookup.dev else None
+    return f"{lookup}, and {silent}" if silent else None
 
 
 def no_neighbour(case: Case, last: Sighting) -> str | None:
@@ -143,6 +151,7 @@ PASSING: tuple[Check, ...] = (
     way_out_down,
     no_way,
     too_long,
+    no_carrier_out,
     no_neighbour,
 )
 
@@ -179,10 +188,10 @@ ARRIVED: tuple[Check, ...] = (reverse_path, dropped_by_filter, not_mine, cannot_
 def no_entry(case: Case, last: Sighting) -> str | None:
     """A VXLAN device does not know the destination MAC."""
     mac = last.packet.ethernet.dst if last.packet.ethernet else "?"
-    entries = case.space.fdb(last.device)
-    if not getattr(case.space.links.get(last.device), "vni", 0) or any(e.mac in (mac, *ANY_MAC) for e in entries):
+    known = [entry for entry in case.space.fdb(last.device) if entry.mac in (mac, *ANY_MAC)]
+    if not isinstance(case.space.links.get(last.device), Vxlan) or not all(entry.learned for entry in known):
         return None
-    return f"{last.device} has no FDB entry for {mac}"
+    return f"{last.device} has no FDB entry for {mac}" + (" (one was learned meanwhile)" if known else "")
 
 
 def no_way_below(case: Case, last: Sighting) -> str | None:
@@ -205,7 +214,7 @@ def lower_down(case: Case, last: Sighting) -> str | None:
     return f"{under.name}, under {last.device}, is down" if under is not None and not under.up else None
 
 
-TUNNEL: tuple[Check, ...] = (lower_down, no_entry, no_way_below, dropped_by_filter, refused_by_device)
+TUNNEL: tuple[Check, ...] = (lower_down, dropped_by_filter, no_way_below, no_entry, refused_by_device)
 
 # -- what they share --------------------------------------------------------------------------------------
 
@@ -220,9 +229,17 @@ def _lookup(case: Case, last: Sighting, header: Layer) -> Lookup:
     return case.space.lookup(header.dst, header.src, last.device)
 
 
+def _not_up(space: Space, device: str) -> str | None:
+    """A device by which a packet should leave cannot."""
+    link = space.links.get(device)
+    if link is not None and link.up:
+        return None
+    return f"{device}, by which it should leave, is {'gone' if link is None else 'down'}"
+
+
 def _instead(case: Case, last: Sighting, header: Layer) -> str:
     """The way that is wanted, when it is another one."""
-    wanted = fib.lookup(case.lab.state[last.netns], header.dst, header.src)
+    wanted = fib.lookup(case.lab.state[last.netns], header.dst, header.src, iif=last.device)
     actual = _lookup(case, last, header)
     return "" if wanted.error or wanted.same_way(actual) else f"; wanted is {wanted}"
 
@@ -232,20 +249,29 @@ def _unresolved(case: Case, space: Space, lookup: Lookup, target: str) -> str | 
     hop = str(ip_address(lookup.via or target))
     if lookup.error or lookup.kind == "local" or not lookup.dev or space.neighbour(lookup.dev, hop):
         return None
+    if silent := no_carrier(case, space.name, lookup.dev):
+        return f"{lookup}, and {silent}"
     found = f"{lookup}, and nobody answers there for {hop}"
     questions = [one for one in case.asked if one.packet.layers[-1].dst == hop]
-    return found + "".join(_question(case, questions, space.name))
+    return found + "".join(_question(case, questions, space.name, hop))
 
 
-def _question(case: Case, questions: list[Sighting], asker: str) -> Iterator[str]:
-    """Where the question was last seen."""
-    reached = [one for one in questions if one.netns != asker]
-    if not questions:
+def _question(case: Case, questions: list[Sighting], asker: str, hop: str) -> Iterator[str]:
+    """How far the question came on its way to whom it is for."""
+    way = chain(questions, case.wires, next(_holders(case, hop, asker), None)).path
+    if not way:
         return
-    last = reached[-1] if reached else questions[-1]
+    last = way[-1]
     name = "neighbour solicitation" if case.probe.six else "ARP request"
     yield f": its {name} was last seen at {last.place}"
     case.concern(last.netns)
     checks = SWITCH if case.wires.is_port((last.netns, last.device)) else WIRE if last.direction == "out" else ()
     if reason := first(checks, case, last):
         yield f" ({reason})"
+
+
+def _holders(case: Case, address: str, asker: str) -> Iterator[str]:
+    """Who is to answer for an address: who stands proxy for it, or has it."""
+    others = [ns for ns in case.lab.state.namespaces if ns.name != asker]
+    yield from (ns.name for ns in others if any(item.proxy and item.address == address for item in ns.neighbours))
+    yield from (ns.name for ns in others if any(a.address.partition("/")[0] == address for a in ns.addresses))

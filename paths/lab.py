@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from bgp.model import Router
 from cluster.model import Cluster
 from kernel.engine import Engine
 from kernel.namespaces import Namespaces
 from kernel.state import State
+
+
+class Wanted(Protocol):
+    """What the mode wants beside kernel state."""
+
+    @property
+    def routers(self) -> tuple[Router, ...]: ...
 
 
 class Lab(Protocol):
@@ -21,6 +29,8 @@ class Lab(Protocol):
     def cluster(self) -> Cluster: ...
     @property
     def state(self) -> State: ...
+    @property
+    def wanted(self) -> Wanted: ...
     @property
     def plugin(self) -> str: ...
     @property

@@ -21,13 +21,19 @@ def concern_next(case: Case, last: Sighting) -> None:
 
 def other_end_gone(case: Case, last: Sighting) -> str | None:
     """The veth's other end is not there or not up."""
-    peer = case.wires.peers.get((last.netns, last.device))
+    return no_carrier(case, last.netns, last.device)
+
+
+def no_carrier(case: Case, netns: str, device: str) -> str | None:
+    """A veth whose other end is not there or not up can send nothing."""
+    peer = case.wires.peers.get((netns, device))
     if peer is None:
         return None
     there = case.explainer.space(peer[0]).links.get(peer[1])
-    if there is None:
-        return f"the other end, {peer[0]}:{peer[1]}, is gone"
-    return None if there.up else f"the other end, {peer[0]}:{peer[1]}, is down"
+    if there is not None and there.up:
+        return None
+    case.concern(peer[0])
+    return f"the other end of {device}, {peer[0]}:{peer[1]}, is {'gone' if there is None else 'down'}"
 
 
 def too_long_for_link(case: Case, last: Sighting) -> str | None:
@@ -83,6 +89,8 @@ def no_port(case: Case, last: Sighting) -> str | None:
     link = case.explainer.space(last.netns).links.get(port)
     if link is None or not link.up:
         return f"port {port} of {last.netns}, towards {mac}, is {'gone' if link is None else 'down'}"
+    if silent := no_carrier(case, last.netns, port):
+        return silent
     size = last.length - ETHERNET - (TAG if last.packet.vlan is not None else 0)
     if link.mtu and size > link.mtu:
         return f"the packet has {size} bytes, and port {port} of {last.netns} takes {link.mtu} (its MTU)"

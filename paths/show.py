@@ -15,6 +15,8 @@ ACTIONS = {"encapsulated": "magenta", "decapsulated": "magenta", "tagged": "mage
 QUIET = ("arrives",)
 COLUMN = 57
 """Where headers begin on a device's line; narrower screens have them below it."""
+MOST = 6
+"""Differences that are shown; `--json` has all."""
 DETAIL = 5
 """Indentation of what is under a device's line."""
 
@@ -120,7 +122,8 @@ def _end(trace: Trace, paint: Paint, width: int) -> Iterator[str]:
             yield from ("  " + part for part in wrapped(line, width - 2, 2))
         if trace.differences:
             yield paint("  not as wanted:", "bold")
-        for line in trace.differences:
+        more = len(trace.differences) - MOST
+        for line in (*trace.differences[:MOST], *([f"and {more} more"] if more > 0 else ())):
             yield from ("    " + part for part in wrapped(line, width - 4, 2))
     for note in trace.notes:
         yield from wrapped(f"note: {note}", width, 2)

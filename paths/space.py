@@ -50,6 +50,7 @@ class Entry:
     mac: str
     dst: str = ""
     vid: int | None = None
+    learned: bool = False
 
 
 class Space:
@@ -84,22 +85,21 @@ class Space:
             answer = next(parsed(self._rtnl.dump(wire.GETROUTE, body, flags=0)))
         except OSError as problem:
             return Lookup(mark=mark, error=problem.strerror or "refused")
-        return self._answer(answer, src, mark)
+        return self._answer(answer, src, mark, dst, iif)
 
-    def _answer(self, item: Any, src: str | None, mark: int) -> Lookup:
+    def _answer(self, item: Any, src: str | None, mark: int, sought: str, iif: str | None) -> Lookup:
         table = item.get_attr("RTA_TABLE") or item["table"]
         six = item["family"] == socket.AF_INET6
         dst = f"{item.get_attr('RTA_DST') or ('::' if six else '0.0.0.0')}/{item['dst_len']}"
         kind = TYPES.get(item["type"], str(item["type"]))
         dev = self._reader.names.get(item.get_attr("RTA_OIF") or 0)
         via = item.get_attr("RTA_GATEWAY")
-        return Lookup(table, kind, dst, via, dev, self._rule(table, six, src, mark), mark)
+        return Lookup(table, kind, dst, via, dev, self._rule(table, src, mark, sought, iif), mark)
 
-    def _rule(self, table: int, six: bool, src: str | None, mark: int) -> int | None:
-        """The first rule that leads a packet of this source and mark into `table`."""
-        family: Any = 6 if six else 4
-        fitting = (rule for rule in rules(self.now, family) if rule.table == table and matches(rule, src, mark))
-        return next((rule.priority for rule in fitting), None)
+    def _rule(self, table: int, src: str | None, mark: int, dst: str, iif: str | None) -> int | None:
+        """The first rule that leads such a packet into `table`."""
+        mine = [rule for rule in rules(self.now, 6 if ":" in dst else 4) if rule.table == table]
+        return next((rule.priority for rule in mine if matches(rule, src, mark, dst, iif)), None)
 
     def marks(self) -> list[int]:
         """The firewall marks that rules ask for, 0 first."""
@@ -130,7 +130,10 @@ class Space:
         for item in parsed(self._rtnl.dump(wire.GETNEIGH, _ndmsg(socket.AF_BRIDGE))):
             dst = item.get_attr("NDA_DST")
             mac = item.get_attr("NDA_LLADDR") or ""
-            yield Entry(self._device(item), mac, str(ip_address(dst)) if dst else "", item.get_attr("NDA_VLAN"))
+            learned = not item["state"] & wire.PERMANENT
+            yield Entry(
+                self._device(item), mac, str(ip_address(dst)) if dst else "", item.get_attr("NDA_VLAN"), learned
+            )
 
     def _device(self, item: Any) -> str:
         return self._reader.names.get(item["ifindex"], "")
