@@ -212,7 +212,7 @@ class _Machine:
         if not os.access(__file__, os.R_OK) or not os.access(sys.executable, os.X_OK):
             print(f"the user that the guest kernel runs as may not read {HOME}", flush=True)
             os._exit(1)
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": str(place), "HOME": str(self._folder)}
+        environment = dict(os.environ) | {"TMPDIR": str(place), "HOME": str(self._folder)}
         os.execvpe(PROGRAM, command_line(memory, self._folder), environment)
 
     def _last(self) -> str:
