@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,12 @@ class Cluster:
 def family(address: str) -> int:
     """The IP version of an address or prefix: 4 or 6."""
     return 6 if ":" in address else 4
+
+
+def in_one_subnet(mine: Sequence[str], theirs: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of addresses, one of each, that are in one subnet; without their prefix lengths."""
+    pairs = ((ip_interface(a), ip_interface(b)) for a in mine for b in theirs)
+    return [(str(a.ip), str(b.ip)) for a, b in pairs if a.network == b.network]
 
 
 def host_veth(prefix: str, namespace: str, pod: str) -> str:

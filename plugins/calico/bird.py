@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import ip_interface
 
 from bgp.model import Peer, Router
-from cluster.model import Cluster, Node, Speaker, family
+from cluster.model import Cluster, Node, Speaker, family, in_one_subnet
 from plugins.calico.felix import Owners
 
 ASN = 64512
@@ -75,7 +75,7 @@ def _node_peers(cluster: Cluster, node: Node) -> Iterator[Peer]:
     for one in cluster.reflectors or fellows:
         yield from (Peer(_ip(theirs), ASN) for theirs in one.addresses if _speaks(node, theirs))
     for router in cluster.routers:
-        shared = _shared(node.addresses, router.addresses)
+        shared = in_one_subnet(node.addresses, router.addresses)
         yield from (Peer(theirs, router.asn or ASN, own_only=True) for _, theirs in shared)
 
 
@@ -93,20 +93,14 @@ def _reflector_peers(cluster: Cluster, reflector: Speaker) -> tuple[Peer, ...]:
 
 def _foreign_peers(cluster: Cluster, router: Speaker) -> tuple[Peer, ...]:
     """The nodes in its subnets, and the routers there: racks learn of each other through them."""
-    nodes = [Peer(mine, ASN) for node in cluster.nodes for mine, _ in _shared(node.addresses, router.addresses)]
+    nodes = [Peer(mine, ASN) for node in cluster.nodes for mine, _ in in_one_subnet(node.addresses, router.addresses)]
     others = [one for one in cluster.routers if one != router]
-    routers = [Peer(it, one.asn or ASN) for one in others for it, _ in _shared(one.addresses, router.addresses)]
+    routers = [Peer(it, one.asn or ASN) for one in others for it, _ in in_one_subnet(one.addresses, router.addresses)]
     return (*nodes, *routers)
 
 
 def _speaks(node: Node, address: str) -> bool:
     return any(family(own) == family(address) for own in node.addresses)
-
-
-def _shared(mine: tuple[str, ...], theirs: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Pairs of addresses that are in one subnet."""
-    pairs = ((ip_interface(a), ip_interface(b)) for a in mine for b in theirs)
-    return [(str(a.ip), str(b.ip)) for a, b in pairs if a.network == b.network]
 
 
 def _ip(cidr: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from bgp.model import Peer, Router, Timers
-from cluster.model import Cluster, Node, Pool, Speaker, family
+from cluster.model import Cluster, Node, Pool, Speaker, family, in_one_subnet
 from kernel.errors import BadInput
 from kernel.state import Route, merge
 from plugins import veth
@@ -92,8 +92,8 @@ def hosts(cluster: Cluster, pool: Pool) -> tuple[Node, ...]:
 
 def tor(cluster: Cluster, node: Node) -> Speaker | None:
     """The router that the node's pods leave by: one with an AS number in its subnet, its gateway before others."""
-    found = [one for one in cluster.routers if _shared(node.addresses, one.addresses)]
-    return min(found, key=lambda one: not set(_ips(one.addresses)) & set(node.gateways), default=None)
+    found = [one for one in cluster.routers if in_one_subnet(node.addresses, one.addresses)]
+    return min(found, key=lambda one: not set(daemon.plain(one.addresses)) & set(node.gateways), default=None)
 
 
 def must_have_tor(cluster: Cluster, node: Node, mode: str) -> Speaker:
@@ -109,7 +109,7 @@ def must_have_tor(cluster: Cluster, node: Node, mode: str) -> Speaker:
 def ways(cluster: Cluster, node: Node) -> dict[int, str]:
     """The next hop of each IP version: the peer's address in the node's subnet."""
     peer = tor(cluster, node)
-    return {family(theirs): theirs for _, theirs in _shared(node.addresses, peer.addresses)} if peer else {}
+    return {family(theirs): theirs for _, theirs in in_one_subnet(node.addresses, peer.addresses)} if peer else {}
 
 
 def subnet(cluster: Cluster, node: Node, pool: Pool, belongs: bool) -> Subnet:
@@ -141,7 +141,7 @@ def routers(cluster: Cluster, announced: Mapping[str, Announced], pools: Sequenc
             yield Router(
                 node.name,
                 ASN,
-                _ips(node.addresses)[0],
+                daemon.plain(node.addresses)[0],
                 tuple(_peers(node.addresses, cluster.routers, versions)),
                 networks=(*mine.subnets, *mine.pods),
                 no_export=() if mine.exported else mine.pods,
@@ -154,13 +154,14 @@ def routers(cluster: Cluster, announced: Mapping[str, Announced], pools: Sequenc
         below = [Speaker(node.name, node.addresses, ASN) for node in cluster.nodes if node.name in announced]
         peers = tuple(_peers(one.addresses, (*below, *others), versions))
         known = tuple(dict.fromkeys(_learned(cluster, one, announced)))
-        yield Router(one.netns, one.asn or 0, _ips(one.addresses)[0], peers, expects=known, pools=cidrs, timers=GOBGP)
+        identity = daemon.plain(one.addresses)[0]
+        yield Router(one.netns, one.asn or 0, identity, peers, expects=known, pools=cidrs, timers=GOBGP)
 
 
 def _peers(own: Sequence[str], others: Sequence[Speaker], versions: Collection[int]) -> Iterator[Peer]:
     """A session with each other in a subnet of ours, one for each IP version that has pods."""
     for one in others:
-        for _, theirs in _shared(own, one.addresses):
+        for _, theirs in in_one_subnet(own, one.addresses):
             if family(theirs) in versions:
                 yield Peer(theirs, one.asn or 0)
 
@@ -170,9 +171,9 @@ def _learned(cluster: Cluster, router: Speaker, announced: Mapping[str, Announce
     heard = _reachable(cluster, router)
     for node in cluster.nodes:
         if said := announced.get(node.name):
-            if _shared(node.addresses, router.addresses):
+            if in_one_subnet(node.addresses, router.addresses):
                 yield from (*said.subnets, *said.pods)
-            elif any(_shared(node.addresses, one.addresses) for one in heard):
+            elif any(in_one_subnet(node.addresses, one.addresses) for one in heard):
                 yield from said.beyond
 
 
@@ -180,15 +181,5 @@ def _reachable(cluster: Cluster, router: Speaker) -> list[Speaker]:
     """The routers with which it is joined by sessions, directly or not, itself first."""
     found = [router]
     for one in found:
-        found += [o for o in cluster.routers if o not in found and _shared(o.addresses, one.addresses)]
+        found += [o for o in cluster.routers if o not in found and in_one_subnet(o.addresses, one.addresses)]
     return found
-
-
-def _ips(addresses: Sequence[str]) -> list[str]:
-    return [str(ip_interface(address).ip) for address in addresses]
-
-
-def _shared(mine: Sequence[str], theirs: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of addresses that are in one subnet."""
-    pairs = ((ip_interface(a), ip_interface(b)) for a in mine for b in theirs)
-    return [(str(a.ip), str(b.ip)) for a, b in pairs if a.network == b.network]
