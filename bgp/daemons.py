@@ -207,8 +207,9 @@ class Routers:
         log = self._folder / name / f"{which}.log"
         lines = " / ".join(log.read_text().strip().splitlines()[-LAST_LINES:]) or "nothing"
         happened = f"ended with status {status}" if ended else f"did not answer within {READY_S:g} s"
-        what = f"{which} of {name!r} {happened}; it said last: {lines}"
-        return NotConverged(what, where=str(log), remedy=f"look there, and at its configuration in {STATE / name}")
+        what = f"{which} {happened}; it said last: {lines}"
+        remedy = "mend what it says; `export --format frr` shows its configuration"
+        return NotConverged(what, where=f"router {name}", remedy=remedy)
 
     def _retire(self, names: Iterable[str]) -> None:
         """Ends routers whose namespaces may live on: a zebra that is asked takes its routes along."""

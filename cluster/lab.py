@@ -20,7 +20,7 @@ from cluster.plan import cluster_of
 from kernel import carrier, claims
 from kernel.diff import ends
 from kernel.engine import Engine, Report
-from kernel.errors import BadInput, MissingFeature, meant
+from kernel.errors import BadInput, MissingFeature, PodpathError, meant
 from kernel.namespaces import Namespaces
 from kernel.resolver import Resolvers
 from kernel.state import State, merge
@@ -136,8 +136,17 @@ class Lab:
         return self._become(self._plan, said)
 
     def change(self, spec: str, plugin: str, mode: str, said: Said = lambda _: None) -> dict[str, Any]:
-        """Makes the running lab another one by applying the difference; on a bad wish nothing changes."""
-        return self._become(plan(from_json(spec), plugin, mode, self.features), said)
+        """Makes the running lab another one by applying the difference; on a bad wish nothing changes, and when the
+        change fails on its way the lab goes back to what it was."""
+        wanted = plan(from_json(spec), plugin, mode, self.features)
+        before, down = self._plan, self._down
+        try:
+            return self._become(wanted, said)
+        except PodpathError:
+            said("it failed: the lab goes back to what it was")
+            self._apply(before, down)
+            self.routers.start(before.wanted.routers)
+            raise
 
     def plan(self, spec: str, plugin: str, mode: str) -> list[str]:
         """What `change` would do, a line for each step."""

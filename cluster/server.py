@@ -131,13 +131,15 @@ class Server:
 
     def _up(self, _lab: Lab | None, channel: Channel, request: Mapping[str, Any]) -> None:
         def said(stage: str) -> None:
-            channel.send({"progress": stage})
+            with contextlib.suppress(Closed):  # the client may go away; a change is not left half done for that
+                channel.send({"progress": stage})
 
         wanted = str(request["spec"]), str(request["plugin"]), str(request["mode"])
         if self.lab is None:
+            self.over = True  # a lab that does not come up ends, whether or not its client lives to end it
             lab = Lab.from_json(*wanted, folder=Path(os.environ["PODPATH_RUN"]))
             summary = lab.up(said)
-            self.lab = lab  # only now: a lab that did not come up answers nothing
+            self.lab, self.over = lab, False  # only now: a lab that did not come up answers nothing
         else:
             summary = self.lab.change(*wanted, said)
         channel.send({"done": summary})

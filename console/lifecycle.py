@@ -19,6 +19,7 @@ def up(arguments: argparse.Namespace) -> int:
     """A new lab, or the running one changed; then the prompt, unless it stays in the background."""
     chosen = start.choice(arguments)
     folder = places.run_folder(arguments.name or chosen.spec.name)
+    places.sweep()
     running = folder.name in places.running()
     if arguments.dry_run:
         return _dry_run(arguments, chosen, folder, running)
@@ -79,7 +80,8 @@ def _dry_run(arguments: argparse.Namespace, chosen: start.Choice, folder: Path, 
 
 
 def down(arguments: argparse.Namespace) -> int:
-    """Ends a lab."""
+    """Ends a lab, and tidies up after those that were killed."""
+    places.sweep()
     folder = start.running_folder(arguments.name)
     began = time.monotonic()
     start.end(folder)

@@ -131,6 +131,8 @@ class Started:
 def start(chosen: Choice, kernel: str, name: str, detach: bool, said: Callable[[str], None]) -> Started:
     """A new lab, up. When that fails, nothing of it is left and the lab's own error is raised."""
     folder = places.run_folder(name)
+    if kernel == "embedded":
+        said("booting")
     process = places.launch(
         kernel, name, [sys.executable, str(PROGRAM), "serve"], folder, detach=detach, listen=folder / places.SOCKET
     )

@@ -118,8 +118,8 @@ def doctor(report: Report) -> None:
     """The kernels, their features, and where each mode runs."""
     names = [kernel.name for kernel in report.kernels]
     _print(f"machine's kernel {report.machine}")
-    rows: list[list[str]] = [[k.name, k.why_not or "[green]usable[/]", k.how] for k in report.kernels]
-    _tables(_table("Kernels", ("kernel", "state", "features"), rows))
+    rows: list[list[str]] = [[k.name, k.how, k.why_not or "[green]usable[/]"] for k in report.kernels]
+    _tables(_table("Kernels", ("kernel", "features", "state"), rows))
     usable = [kernel for kernel in report.kernels if not kernel.why_not]
     rows = [[name, *(_mark(k.lacks[name]) for k in usable), one.purpose] for name, one in FEATURES.items()]
     _tables(_table("Features", ("feature", *(k.name for k in usable), "for"), rows))

@@ -177,14 +177,14 @@ def _package(name: str, *programs: str) -> Feature:
 
 def _absent(programs: tuple[str, ...]) -> str:
     missing = [one for one in programs if not os.path.exists(one) and not shutil.which(one, path=PATH)]
-    return f"{', '.join(missing)} is not installed" if missing else ""
+    return f"there is no {', '.join(missing)}" if missing else ""
 
 
 def need_programs(needs: Iterable[str]) -> None:
     """Raises MissingTool for the first of these features that is a package, and not installed."""
     for name in sorted(needs):
         if (one := FEATURES.get(name)) and one.programs and (lack := _absent(one.programs)):
-            raise MissingTool(lack, remedy=one.remedy)
+            raise MissingTool(f"{one.purpose} is not installed: {lack}", remedy=one.remedy)
 
 
 PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
@@ -222,7 +222,7 @@ FEATURES: dict[str, Feature] = {
     "ipset": Feature("sets of addresses in rules", _ipset),
     "frr": _package("frr", "/usr/lib/frr/bgpd", "/usr/lib/frr/zebra", "vtysh"),
     "iperf3": _package("iperf3", "iperf3"),
-    "mininet": _package("mininet", "/usr/lib/python3/dist-packages/mininet"),
+    "mininet": _package("mininet", "/usr/lib/python3/dist-packages/mininet/net.py"),
 }
 EMBEDDED = frozenset(name for name, one in FEATURES.items() if not one.programs) - {"iptables-nft"}
 """What the embedded kernel has; a test there compares."""

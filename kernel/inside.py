@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from kernel import errors, mounts
 from kernel.errors import MissingTool, NotPermitted, PodpathError
+from kernel.namespaces import refusal
 from kernel.places import HOME, LOG, PID
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
@@ -200,7 +201,7 @@ def prctl(option: int, value: int) -> None:
 def unshare(flags: int) -> None:
     """unshare(2). Raises NotPermitted."""
     if _libc.unshare(flags):
-        reason = os.strerror(ctypes.get_errno())
+        reason = refusal(ctypes.get_errno())
         raise NotPermitted(f"namespaces of the lab's own are not allowed here: {reason}", remedy=_remedy())
 
 
@@ -208,7 +209,7 @@ def become_root_of_user_namespace() -> None:
     """A user namespace in which this user is root (user_namespaces(7)). Raises NotPermitted with the setting's name."""
     user, group = os.geteuid(), os.getegid()
     if _libc.unshare(NEWUSER):
-        reason = os.strerror(ctypes.get_errno())
+        reason = refusal(ctypes.get_errno())
         raise NotPermitted(f"user namespaces are not allowed here: {reason}", remedy=_remedy())
     try:
         Path("/proc/self/setgroups").write_text("deny")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,10 +138,16 @@ class Namespaces:
 
 
 def _refused(name: str) -> NotPermitted:
-    reason = os.strerror(ctypes.get_errno())
-    return NotPermitted(
-        f"network namespace {name!r} could not be made: {reason}", remedy="run as root, or with --kernel user"
-    )
+    number = ctypes.get_errno()
+    reason = refusal(number)
+    full = "as root: sysctl -w user.max_net_namespaces=10000"  # namespaces(7)
+    remedy = full if number == errno.ENOSPC else "run as root, or with --kernel user"
+    return NotPermitted(f"network namespace {name!r} could not be made: {reason}", remedy=remedy)
+
+
+def refusal(number: int) -> str:
+    """strerror(3), but where namespaces are made ENOSPC speaks of their number (namespaces(7))."""
+    return "the limit on their number is reached" if number == errno.ENOSPC else os.strerror(number)
 
 
 def _bind(name: str, fd: int) -> None:

@@ -12,6 +12,7 @@ import fcntl
 import functools
 import os
 import select
+import shutil
 import signal
 import socket
 import time
@@ -23,6 +24,8 @@ from kernel.errors import BadInput, LabBusy, MissingFeature, MissingTool, NotCon
 KERNELS = ("host", "user", "embedded")
 SOCKET, LOCK, PID, LOG, KERNEL = "control.sock", "lock", "pid", "log", "kernel"
 """The files of a run folder: control socket, lock of the living lab, its first process, what it said, which kernel."""
+LOOK_S = 0.1
+"""How long others may hold a lock that they only look at, seconds."""
 HOME = Path(__file__).resolve().parent.parent
 
 
@@ -130,7 +133,10 @@ def root() -> Path:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime and os.access(runtime, os.W_OK):
         return Path(runtime) / "podpath"
-    return Path.home() / ".cache" / "podpath"
+    try:
+        return Path.home() / ".cache" / "podpath"
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd
+        raise BadInput("this user has no home", remedy="set PODPATH_RUN_ROOT to a folder of yours") from None
 
 
 def run_folder(lab: str) -> Path:
@@ -152,16 +158,29 @@ def locked(folder: Path) -> Iterator[int]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as problem:
-        raise BadInput(f"the run folder cannot be used: {problem.strerror}", where=str(folder)) from None
+        remedy = "set PODPATH_RUN_ROOT to a folder of yours"
+        raise BadInput(f"the run folder cannot be used: {problem.strerror}", where=str(folder), remedy=remedy) from None
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            what = f"a lab named {folder.name!r} runs already"
-            raise LabBusy(what, where="--name", remedy="take it down, or give another name") from None
+        deadline = time.monotonic() + LOOK_S
+        while not _taken(lock):
+            if time.monotonic() > deadline:
+                what = f"a lab named {folder.name!r} runs already"
+                raise LabBusy(what, where="--name", remedy="take it down, or give another name")
+            time.sleep(LOOK_S / 10)
+        if not (folder / LOCK).exists():
+            raise LabBusy(f"the folder of a lab named {folder.name!r} was just tidied up", remedy="try again")
         yield lock
     finally:
         os.close(lock)
+
+
+def _taken(lock: int, how: int = fcntl.LOCK_EX) -> bool:
+    """The lock is ours now; false when another process has it."""
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def alive(folder: Path) -> bool:
@@ -171,13 +190,22 @@ def alive(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
+        return not _taken(lock, fcntl.LOCK_SH)
     finally:
         os.close(lock)
+
+
+def sweep() -> None:
+    """Removes the run folders that killed labs of this user left: those with a lock that nobody holds."""
+    for folder in root().iterdir() if root().is_dir() else ():
+        with contextlib.suppress(OSError):
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                if _taken(lock):
+                    (folder / LOCK).unlink()
+                    shutil.rmtree(folder)
+            finally:
+                os.close(lock)
 
 
 def running() -> list[str]:
