@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from kernel import places
 from kernel.errors import BadInput, MissingFeature, MissingTool
+from tests.lab.terminal import Terminal
+from topologies.source import as_text
 from topologies.spec import LabSpec, preset
 
 EMBEDDED = pytest.mark.only("embedded")
@@ -275,46 +278,22 @@ def test_a_command_that_fails_is_the_prompts_status(
     assert prompt(line, "nodes")[0] == status
 
 
-class Terminal:
-    """The prompt in a child on a pseudo-terminal."""
+def prompt_of(net: Any) -> Callable[[], int]:
+    """The prompt on the standard streams of a child."""
 
-    def __init__(self, net: Any) -> None:
-        self.said = ""
-        self.pid, self.fd = pty.fork()
-        if not self.pid:
-            status = 1
-            try:
-                import sys
+    def child() -> int:
+        from topologies.cli import LabCLI
 
-                from topologies.cli import LabCLI
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+        return int(LabCLI(net).status)
 
-                sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
-                status = int(LabCLI(net).status)
-            finally:
-                os._exit(status)
-
-    def until(self, text: str, deadline_s: float = 20) -> str:
-        """What it says up to and with `text`."""
-        end = time.monotonic() + deadline_s
-        while text not in self.said:
-            assert select.select([self.fd], [], [], max(0.0, end - time.monotonic()))[0], f"no {text!r}: {self.said!r}"
-            self.said += os.read(self.fd, 4096).decode().replace("\r", "")
-        found, _, self.said = self.said.partition(text)
-        return found + text
-
-    def type(self, keys: str) -> None:
-        os.write(self.fd, keys.encode())
-
-    def end(self) -> int:
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self.fd)
-        return status
+    return child
 
 
 def test_at_a_terminal_keys_go_where_they_belong(net: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TERM", "dumb")
-    terminal = Terminal(net)
+    terminal = Terminal(prompt_of(net))
     terminal.until("mininet> ")
     terminal.type("link s1 nod\t\t\t")
     terminal.until("node1")
@@ -338,6 +317,47 @@ def test_at_a_terminal_keys_go_where_they_belong(net: Any, tmp_path: Path, monke
     terminal.type("\x04")
     assert terminal.end() == 0
     assert "pod1 ping pod2" in (tmp_path / ".podpath_history").read_text()
+
+
+@pytest.mark.only("machine")
+def test_the_prompt_follows_what_another_terminal_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODPATH_RUN_ROOT", str(tmp_path / "run"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PODPATH_")}
+    environment |= {"PODPATH_RUN_ROOT": str(tmp_path / "run"), "HOME": str(tmp_path), "TERM": "dumb"}
+    program = [sys.executable, str(places.HOME / "run_topology.py")]
+
+    def other(*words: str) -> str:
+        argv = [*program, words[0], "--name", "followed", *words[1:]]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    up = [*program, "up", "--kernel", "host", "--preset", "one-switch", "--name", "followed"]
+    terminal = Terminal(lambda: os.execve(up[0], up, environment))
+    terminal.until("mininet> ", 60)
+    data = preset("one-switch").model_dump(mode="json")
+    data["nodes"].append({"name": "node3", "switch": "s1", "addresses": ["192.168.1.3/24", "fd00:192:168:1::3/64"]})
+    (tmp_path / "more.yaml").write_text(as_text(LabSpec.model_validate(data)))
+    other("up", "-f", str(tmp_path / "more.yaml"), "--detach")
+    other("shape", "node3", "s1", "bandwidth=10Mbit")
+
+    def shows(line: str, text: str) -> None:
+        terminal.type(f"{line}\n")
+        terminal.until(text)
+        terminal.until("mininet> ")
+
+    shows("pingall", "(30/30 received)")
+    shows("pod6 cat /proc/net/dev", "eth0")
+    shows("shape node3 s1", "bandwidth=10Mbit delay=0ms loss=0% mtu=1500")
+    shows("link node3 s1 down", "\n")
+    shows("links", "node3:eth0<->s1:node3 (DOWN DOWN)")
+    assert "DOWN" in other("exec", "node3", "--", "ip", "-br", "link", "show", "eth0")
+    shows("trace pod1 pod3", "answered in")
+    shows("trace --help", "usage:")
+    shows("trace pod1 nobody", "error: ")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+    assert places.running() == [], "the lab ends with the prompt that brought it up"
 
 
 # -- stock Mininet -----------------------------------------------------------------------------------------------
