@@ -108,12 +108,12 @@ class Namespaces:
         with self.inside(name):
             try:
                 return subprocess.Popen(list(argv), **popen)
-            except FileNotFoundError:
-                raise MissingTool(
-                    f"there is no program {argv[0]!r}", remedy="install it, or run `make setup`"
-                ) from None
-            except PermissionError:
-                raise BadInput(f"{argv[0]!r} is no program that can be run") from None
+            except (FileNotFoundError, PermissionError) as problem:
+                if isinstance(problem, PermissionError) and "/" in argv[0]:
+                    raise BadInput(f"{argv[0]!r} is no program that can be run") from None
+                # a folder of PATH that may not be entered makes EACCES of "nowhere" (execvp(3))
+                what = f"there is no program {argv[0]!r}"
+                raise MissingTool(what, remedy="install it, or run `make setup`") from None
 
     def run(
         self, name: str, argv: Sequence[str], input: str | None = None, timeout: float | None = None

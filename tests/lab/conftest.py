@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 INSIDE = os.environ.get("PODPATH_KERNEL")
 """The kernel that this pytest runs on; None outside."""
 REPORTS = "reports.jsonl"
-OWN = "host" if os.geteuid() == 0 else "user"
+OWN = "user" if INSIDE == "user" or os.geteuid() != 0 else "host"  # in a user namespace everybody is root
 """The way to the machine's own kernel that this user has."""
 SILENCE_S = 300.0
 """How long the inner pytest may say nothing, seconds."""
