@@ -9,14 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from kernel import embedded, places
-from kernel.errors import LabBusy, MissingTool, NotConverged
+from kernel import embedded, inside, places
+from kernel.errors import LabBusy, MissingTool, NotConverged, NotPermitted
 
 pytestmark = pytest.mark.only("machine")
 GONE_S = 5.0
@@ -39,6 +40,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """A run folder in which, soon afterwards, no lab lives."""
     yield tmp_path
     places.wait_gone(tmp_path, GONE_S)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """The same where anybody may come to, as without mounts of its own the guest kernel's user must."""
+    with tempfile.TemporaryDirectory(dir="/run") as name:
+        yield Path(name)
+        places.wait_gone(Path(name), GONE_S)
 
 
 def launch(folder: Path, *argv: str, listen: bool = False) -> places.Process:
@@ -99,14 +108,28 @@ def test_connections_at_once_are_whole_and_half_close(folder: Path) -> None:
         process.wait()
 
 
-@pytest.mark.parametrize("whom", ["relay", "kernel"])
-def test_killed_it_leaves_nothing(folder: Path, whom: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(params=["own namespaces", "none"])
+def namespaces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether the machine allows namespaces."""
+
+    def forbidden(_flags: int) -> None:
+        raise NotPermitted("no namespaces")
+
+    if request.param == "none":
+        monkeypatch.setattr(inside, "unshare", forbidden)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("whom", ["relay", "kernel", "keeper"])
+@pytest.mark.usefixtures("namespaces")
+def test_killed_it_leaves_nothing(open_folder: Path, whom: str, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = open_folder
     process = launch(folder, "sh", "-c", "while true; do :; done & sleep 100")
     relay = places.holder(folder)
     assert relay is not None and guests()
     children = Path(f"/proc/{relay}/task/{relay}/children").read_text().split()
-    os.kill(relay if whom == "relay" else int(children[0]), signal.SIGKILL)
-    assert process.wait() == (128 + 9 if whom == "relay" else 1)
+    os.kill({"relay": relay, "kernel": int(children[0]), "keeper": process.pid}[whom], signal.SIGKILL)
+    assert process.wait() == (1 if whom == "kernel" else 128 + 9)
     assert gone()
     places.wait_gone(folder, GONE_S)
     assert ("the guest kernel ended by itself" in capfd.readouterr().err) == (whom == "kernel")
@@ -126,7 +149,7 @@ def test_it_dies_with_its_caller(folder: Path) -> None:
 
 
 def test_a_panic_is_told_with_the_kernels_last_words(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert launch(folder, "sh", "-c", "echo c > /proc/sysrq-trigger").wait() == 1
+    assert launch(folder, "sh", "-c", "sleep 0.5; echo c > /proc/sysrq-trigger").wait() == 1
     assert "Kernel panic - not syncing: sysrq triggered crash" in capfd.readouterr().err
 
 
