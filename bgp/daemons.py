@@ -30,8 +30,9 @@ STATE = Path("/run/frr")
 CONFIGURATION = {"zebra": zebra_conf, "bgpd": bgpd_conf}
 SOCKETS = {"zebra": "zserv.api", "bgpd": "bgpd.vty"}
 """What a daemon opens when it is ready; a bgpd that finds no zebra tries again only after ten seconds."""
-READY_S = 15.0
-"""How long a daemon may take to open its socket, seconds; on the embedded kernel it takes two."""
+READY_S, EACH_S = 15.0, 1.0
+"""How long daemons that start together may take to open their sockets, seconds, and more for each of them: the
+embedded kernel has one processor, and there one takes half a second."""
 LEAVE_S = 5.0
 """How long a zebra may take to remove its routes, seconds."""
 LAST_LINES = 3
@@ -184,11 +185,9 @@ class Routers:
         paths = {STATE / router.netns / SOCKETS[daemon]: router.netns for router in routers}
 
         def dead() -> str | None:
-            return next(
-                (n for n in paths.values() for d, p in self._pairs[n].processes() if p.poll() is not None), None
-            )
+            return next((name for name in paths.values() if self._pairs[name].ended()), None)
 
-        if missing := appear(paths, READY_S, lambda: dead() is None):
+        if missing := appear(paths, READY_S + EACH_S * len(routers), lambda: dead() is None):
             raise self._dead(dead() or paths[missing[0]], daemon)
 
     def _spawn(self, router: Router, daemon: str) -> Running:
@@ -206,7 +205,7 @@ class Routers:
         which, status = ended[0] if ended else (daemon, None)
         log = self._folder / name / f"{which}.log"
         lines = " / ".join(log.read_text().strip().splitlines()[-LAST_LINES:]) or "nothing"
-        happened = f"ended with status {status}" if ended else f"did not answer within {READY_S:g} s"
+        happened = f"ended with status {status}" if ended else "did not open its socket in time"
         what = f"{which} {happened}; it said last: {lines}"
         remedy = "mend what it says; `export --format frr` shows its configuration"
         return NotConverged(what, where=f"router {name}", remedy=remedy)

@@ -110,18 +110,19 @@ class Explainer:
         return f"no FDB entry of {mac}: flooded, here to {target}"
 
     def _routed(self, before: Sighting | None, now: Sighting) -> Hop:
-        """By the routing tables of the namespace; without `before` it was sent from here."""
-        inner = now.packet.inner
-        changed = tuple(_rewritten(before, inner)) if inner else ()
-        if inner is None or now.direction == "in":
+        """By the routing tables of the namespace; without `before` it was sent from here. Routers between two ends of a
+        tunnel see its outer header only."""
+        header = now.packet.outer
+        changed = tuple(_rewritten(before, header)) if header else ()
+        if header is None or now.direction == "in":
             return Hop(now, "arrives", changed)
         space = self.space(now.netns)
-        was = before.packet.inner if before else None
+        was = (before.packet.outer if before else None) or header
         iif = before.device if before else None
-        lookup = self.way_out(space, (was or inner).dst, (was or inner).src, iif, now.device)
-        if lookup.dev != now.device and inner.dst != (was or inner).dst:
-            lookup = self.way_out(space, inner.dst, (was or inner).src, iif, now.device)
-        why = (str(lookup), *_neighbour(space, lookup, now, inner.dst), *changed)
+        lookup = self.way_out(space, was.dst, was.src, iif, now.device)
+        if lookup.dev != now.device and header.dst != was.dst:
+            lookup = self.way_out(space, header.dst, was.src, iif, now.device)
+        why = (str(lookup), *_neighbour(space, lookup, now, header.dst), *changed)
         return Hop(now, "routed" if before else "sent", why, lookup.rule, lookup.table)
 
     @staticmethod
@@ -159,10 +160,10 @@ def _neighbour(space: Space, lookup: Lookup, now: Sighting, target: str) -> Iter
             yield f"neighbour {hop} is {neigh.mac} ({neigh.state})"
 
 
-def _rewritten(before: Sighting | None, inner: Layer) -> Iterator[str]:
+def _rewritten(before: Sighting | None, header: Layer) -> Iterator[str]:
     """NAT shows as addresses that differ between two sightings."""
-    was = before.packet.inner if before else None
-    if was and was.src != inner.src:
-        yield f"source {was.src} became {inner.src}: SNAT"
-    if was and was.dst != inner.dst:
-        yield f"destination {was.dst} became {inner.dst}: DNAT"
+    was = before.packet.outer if before else None
+    if was and was.src != header.src:
+        yield f"source {was.src} became {header.src}: SNAT"
+    if was and was.dst != header.dst:
+        yield f"destination {was.dst} became {header.dst}: DNAT"
