@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import select
@@ -14,6 +15,7 @@ class Terminal:
 
     def __init__(self, child: Callable[[], int]) -> None:
         self.said = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.pid, self.fd = pty.fork()
         if not self.pid:
             status = 1
@@ -27,7 +29,7 @@ class Terminal:
         end = time.monotonic() + deadline_s
         while text not in self.said:
             assert select.select([self.fd], [], [], max(0.0, end - time.monotonic()))[0], f"no {text!r}: {self.said!r}"
-            self.said += os.read(self.fd, 4096).decode().replace("\r", "")
+            self.said += self._decoder.decode(os.read(self.fd, 4096)).replace("\r", "")
         found, _, self.said = self.said.partition(text)
         return found + text
 
