@@ -15,6 +15,7 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -120,7 +121,7 @@ class _Machine:
 
     def _until_it_runs(self, relay: Relay) -> None:
         """Raises MissingTool, NotConverged and PodpathError."""
-        from kernel.relay import Ended
+        from kernel.relay import Ended, Orphaned
 
         try:
             word, _, reason = relay.until_word(BOOT_S).partition(" ")
@@ -129,6 +130,8 @@ class _Machine:
         except Ended:
             what, where = f"the guest kernel ended before it was up{self._last()}", str(self._folder / CONSOLE)
             raise PodpathError(what, where=where) from None
+        except Orphaned:
+            raise PodpathError("the lab was killed while it started") from None
         if word != "runs":
             raise MissingTool(f"the lab's first process cannot start: {reason}")
         relay.serve()
@@ -151,18 +154,22 @@ class _Machine:
 
     def _prepare(self) -> tuple[int, Path]:
         """Mounts, where there may be some; the size of the guest's memory, and the folder for its file."""
+        if self._own:
+            mounts.mount("", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+            mounts.fresh_proc_and_sys()
+            size, place = _size(_available()), SHM
+            limits = f"mode=1777,size={size + LEAST}"
+            mounts.mount("tmpfs", str(place), "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, limits)
+        else:
+            inside.prctl(inside.PR_SET_PDEATHSIG, 0)  # it must outlive the keeper, to kill the guest
+            size, place = _memory_without_mounts(self._folder)
         if self._drop:
             os.chown(self._folder, NOBODY, NOBODY)
-        if not self._own:
-            inside.prctl(inside.PR_SET_PDEATHSIG, 0)  # it must outlive the keeper, to kill the guest
-            return _memory_without_mounts(self._folder)
-        mounts.mount("", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-        mounts.fresh_proc_and_sys()
-        size = _size(_available())
-        mounts.mount("tmpfs", str(SHM), "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, f"mode=1777,size={size + LEAST}")
-        if self._drop:
-            mounts.reachable_for_others(inside.kept(self._folder))
-        return size, SHM
+            if self._own:
+                mounts.open_to_others(HOME)
+                mounts.reachable_for_others(inside.kept(self._folder))
+            _readable_by_nobody(self._folder, Path(__file__), Path(sys.executable))
+        return size, place
 
     def _bell(self) -> socket.socket:
         from kernel.places import short
@@ -209,9 +216,6 @@ class _Machine:
         inside.die_with(relay)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.set_inheritable(self._lock, True)
-        if not os.access(__file__, os.R_OK) or not os.access(sys.executable, os.X_OK):
-            print(f"the user that the guest kernel runs as may not read {HOME}", flush=True)
-            os._exit(1)
         environment = dict(os.environ) | {"TMPDIR": str(place), "HOME": str(self._folder)}
         os.execvpe(PROGRAM, command_line(memory, self._folder), environment)
 
@@ -268,6 +272,15 @@ def _exists(user: int, text: str | None = None) -> bool:
     return False
 
 
+def _readable_by_nobody(*paths: Path) -> None:
+    """Raises NotPermitted for the first of these that nobody may not read."""
+    for path in paths:
+        argv = ["test", "-r", str(path)]
+        if subprocess.run(argv, user=NOBODY, group=NOBODY, extra_groups=[], check=False).returncode:
+            what = f"the guest kernel runs as nobody, who may not read {path}"
+            raise NotPermitted(what, where="--kernel embedded", remedy=f"chmod -R a+rX {HOME}, or run it without sudo")
+
+
 def _available(text: str | None = None) -> int:
     """Bytes that the machine can still give to programs (proc(5), MemAvailable)."""
     for line in (text or Path("/proc/meminfo").read_text()).splitlines():
@@ -287,9 +300,10 @@ def _memory_without_mounts(run_folder: Path) -> tuple[int, Path]:
         with contextlib.suppress(OSError):
             room = os.statvfs(place)
             free = room.f_bavail * room.f_frsize
-            if os.access(place, os.W_OK) and free > LEAST:
+            if os.access(place, os.W_OK) and free > LEAST and not room.f_flag & os.ST_NOEXEC:
                 return min(_size(_available()), _size(free)), place
-    raise NotPermitted(f"there is no room for the guest's memory in {SHM} or {run_folder}", remedy="free 256 MiB there")
+    what = f"there is no room for the guest's memory in {SHM} or {run_folder}"
+    raise NotPermitted(what, remedy="free 256 MiB in one of them, mounted without noexec")
 
 
 def _compile() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -49,9 +50,25 @@ def own(places: Iterable[str], keep: Sequence[Path]) -> None:
         fds = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in inner]
         mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
         for path, fd in zip(inner, fds, strict=True):
-            path.mkdir(parents=True)
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                path.mkdir(parents=True)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
             mount(f"/proc/self/fd/{fd}", str(path), None, MS_BIND | MS_REC)
             os.close(fd)
+
+
+def open_to_others(folder: Path) -> None:
+    """A folder that others may not enter becomes a tmpfs here, in this mount namespace only, that shows the same
+    entries; so do such folders in it, as an umask of 077 leaves them."""
+    if folder.stat().st_mode & 0o005 == 0o005:
+        return
+    entries = [entry for entry in folder.iterdir() if entry.name != ".git"]
+    own([str(folder)], entries)
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            open_to_others(entry)
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:

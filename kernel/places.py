@@ -78,7 +78,8 @@ def launch(
     PODPATH_KERNEL, PODPATH_RUN (the run folder as seen there), and with `listen` PODPATH_LISTEN_FD, the numbers of
     its listening sockets, and PODPATH_CONTROL, the folder of such a socket as seen there.
 
-    Raises BadInput (no such kernel), LabBusy (the folder belongs to a living lab), NotPermitted and MissingTool.
+    Raises BadInput (no such kernel), LabBusy (the folder belongs to a living lab), NotPermitted and MissingTool; for
+    a guest kernel that does not boot NotConverged and PodpathError, with its last words.
     """
     if kernel not in KERNELS:
         raise BadInput(f"there is no kernel {kernel!r}", where="--kernel", remedy=meant(kernel, KERNELS))

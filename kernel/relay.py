@@ -7,6 +7,7 @@ writes comes to standard output and error; its exit status comes over a third st
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -162,7 +163,6 @@ class Relay:
         self._said: Stream | None = None
         self._words = bytearray()
         self._calls: dict[int, Callable[[], None]] = {}
-        self.status: int | None = None
         self._watch(bell.fileno(), self._guest_connects)
         self._watch(keeper.fileno(), self._orphaned)
         self._watch(self._guest, self._ended)
@@ -223,7 +223,7 @@ class Relay:
             raise Ended
         for index, queue in enumerate(self._device.queues):
             if queue.kick >= 0 and queue.kick not in self._calls:
-                self._watch(queue.kick, lambda index=index: self._vsock.kicked(index))  # type: ignore[misc]
+                self._watch(queue.kick, functools.partial(self._vsock.kicked, index))
 
     def _client_connects(self) -> None:
         assert self._control and self._vsock
