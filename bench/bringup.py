@@ -24,6 +24,8 @@ from bench.stats import median, ratio
 MININET_LIMIT = 200
 """Mininet takes minutes beyond this many hosts; `--full` runs it all the same."""
 FIGURES = ("up_s", "forks", "process_kib", "kernel_kib", "down_s", "gone_s")
+AGAINST = {"up_s": "against_podpath", "gone_s": "gone_against_podpath"}
+"""Figures that are compared with podpath's at the same size, and what the comparison is called."""
 RUN_DEADLINE_S = 900
 Run = dict[str, Any]
 
@@ -64,7 +66,7 @@ def jobs(sizes: Iterable[int], rounds: int, full: bool, tools: Sequence[str]) ->
 
 
 def summary(runs: Sequence[Run]) -> list[Run]:
-    """One row a tool and size: medians over its rounds, and its time against podpath's."""
+    """One row a tool and size: medians over its rounds, and its times up and down against podpath's."""
     rows: list[Run] = []
     for tool, size in dict.fromkeys((run["tool"], run["size"]) for run in runs):
         mine = [run for run in runs if (run["tool"], run["size"]) == (tool, size)]
@@ -76,10 +78,12 @@ def summary(runs: Sequence[Run]) -> list[Run]:
         if len(good) < len(mine):
             row["error"] = next(run["error"] for run in mine if "error" in run)
         rows.append(row)
-    base = {row["size"]: row["up_s"] for row in rows if row["tool"] == "podpath"}
+    base = {row["size"]: row for row in rows if row["tool"] == "podpath"}
     for row in rows:
-        ours = base.get(row["size"])
-        row["against_podpath"] = ratio(row["up_s"], ours) if row["up_s"] is not None and ours else None
+        ours = base.get(row["size"], {})
+        for figure, against in AGAINST.items():
+            known = row[figure] is not None and ours.get(figure)
+            row[against] = ratio(row[figure], ours[figure]) if known else None
     return rows
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -31,17 +32,20 @@ def number(value: float | None, digits: int = 2, unit: str = "") -> str:
     return "-" if value is None else f"{value:.{digits}f}{unit}"
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(title: str, columns: Sequence[str], *, compact: bool = False) -> Table:
+    """`compact` has many columns side by side in 80 characters."""
+    box, padding = (SIMPLE_HEAD, (0, 0)) if compact else (HEAVY_HEAD, (0, 1))
+    table = Table(title=title, title_justify="left", box=box, padding=padding)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=compact)
     return table
 
 
 def show_bringup(rows: Sequence[Row], console: Console | None = None) -> None:
     """The table of bench.bringup."""
-    columns = ("tool", "hosts", "up s", "x podpath", "forks", "KiB/host user", "KiB/host kernel", "down s", "gone s")
-    table = _table(f"Bring-up, medians; {_where()}", columns)
+    columns = ("tool", "hosts", "up s", "x ours", "forks", "KiB", "kernel KiB", "down s", "gone s", "x ours")
+    title = f"Bring-up and tear-down, medians, memory a host; {_where()}"
+    table = _table(title, columns, compact=True)
     for row in rows:
         if row["up_s"] is None:
             continue
@@ -55,6 +59,7 @@ def show_bringup(rows: Sequence[Row], console: Console | None = None) -> None:
             number(row["kernel_kib"], 0),
             number(row["down_s"], 3),
             number(row["gone_s"], 3),
+            number(row["gone_against_podpath"], 1),
         )
     out = console or Console()
     out.print(table)

@@ -46,7 +46,9 @@ from kernel.wire import (
     u32,
 )
 
-ADDRESS, IFNAME, MTU, IFLA_LINK, MASTER, LINKINFO, NET_NS_FD, LINK_NETNSID = 1, 3, 4, 5, 10, 18, 28, 37
+ADDRESS, IFNAME, MTU, IFLA_LINK, MASTER, LINKINFO, GROUP, NET_NS_FD, LINK_NETNSID = 1, 3, 4, 5, 10, 18, 27, 28, 37
+OURS = 0x706F
+"""The group (ip-link(8)) of every device made here."""
 INFO_KIND, INFO_DATA = 1, 2
 FALLBACK = {"tunl0": "ipip", "gre0": "gre", "sit0": "sit", "ip_vti0": "vti"}
 """Devices that a tunnel module makes in every namespace: they are taken over, never removed."""
@@ -215,8 +217,8 @@ def read_back(kind: str, data: bytes) -> tuple[type[Link], dict[str, Any], int]:
 
 
 def common(link: Link) -> bytes:
-    """Name, MTU and MAC: what may be stated when any link is made."""
-    parts = text(IFNAME, link.name)
+    """Name, MTU and MAC: what may be stated when any link is made; and our group, to remove all at once."""
+    parts = text(IFNAME, link.name) + u32(GROUP, OURS)
     if link.mtu is not None:
         parts += u32(MTU, link.mtu)
     if link.mac is not None:
@@ -274,6 +276,11 @@ def del_link(index: int, name: str) -> Request:
     if name in FALLBACK:
         return NEWLINK, 0, ifinfo(index, False), lambda: f"taking {name} down"
     return DELLINK, 0, ifinfo(index, None), lambda: f"removing {name}"
+
+
+def del_ours() -> Request:
+    """Removes all devices of the namespace that were made here, in one go: far cheaper than one by one."""
+    return DELLINK, 0, ifinfo(0, None) + u32(GROUP, OURS), lambda: "removing all devices"
 
 
 def filtering(index: int, link: Bridge) -> Request:

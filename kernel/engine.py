@@ -114,6 +114,10 @@ class Engine:
         """In a child: drops the parent's sockets without a word to the kernel, and opens its own."""
         self._spaces.after_fork()
 
+    def clear(self) -> None:
+        """Removes every device that it made, at once; namespaces may then be given back."""
+        self._spaces.clear()
+
     def close(self) -> None:
         """Closes the sockets; the namespaces are not ours."""
         self._spaces.close()

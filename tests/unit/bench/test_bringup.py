@@ -51,6 +51,7 @@ def test_summary_has_medians_and_ratios_and_keeps_errors() -> None:
     ours, theirs = bringup.summary(runs)
     assert (ours["up_s"], ours["rounds"], ours["against_podpath"]) == (0.2, 3, 1.0)
     assert (theirs["against_podpath"], theirs["rounds"], theirs["error"]) == (10.0, 1, "no")
+    assert theirs["gone_against_podpath"] == 1.0
 
 
 @pytest.mark.parametrize("argv", [["--sizes", "1,x"], ["--sizes", "5000"], ["--tools", "munet"]])
