@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
-from cluster.model import Pod
 from kernel.errors import BadInput
 from paths.documented import Stage, document
-from paths.kinds import pair
+from paths.kinds import End, backwards, pair
 from paths.lab import Lab
 from paths.model import Hop, Trace
 from paths.trace import trace
@@ -53,7 +52,8 @@ def verify(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> list[V
     """Traces one pair of each documented kind in each family, and compares both ways with the documents. Raises
     BadInput when the lab has no such pair or its mode no document."""
     found: list[Verdict] = []
-    for kind, path in document(lab.plugin, lab.mode).items():
+    paths = document(lab.plugin, lab.mode)
+    for kind, path in paths.items():
         said = kind.replace("-", " ")
         for family in (4, 6):
             if (chosen := pair(lab.cluster, kind, family)) is None:
@@ -62,14 +62,14 @@ def verify(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> list[V
             progress(f"{said}, IPv{family}: {source.name} -> {target.name}")
             one = trace(lab, source.name, target.name, family=family)
             found.append(_judge(one, path, said, "out", source, target, one.forward))
-            found.append(_judge(one, path, said, "back", target, source, one.back))
+            found.append(_judge(one, paths[backwards(kind)], said, "back", target, source, one.back))
     if not found:
         raise BadInput("the lab has no two pods with a family in common", remedy="give the topology at least two pods")
     return found
 
 
 def _judge(
-    one: Trace, path: tuple[Stage, ...], kind: str, way: str, source: Pod, target: Pod, hops: Sequence[Hop]
+    one: Trace, path: tuple[Stage, ...], kind: str, way: str, source: End, target: End, hops: Sequence[Hop]
 ) -> Verdict:
     roles = {"source": source.name, "near": source.node, "far": target.node, "target": target.name}
     expected, observed = diverges(path, roles, hops)
@@ -85,7 +85,7 @@ def diverges(path: Sequence[Stage], roles: dict[str, str], hops: Sequence[Hop]) 
     for stage in path:
         if stage.wire:
             while left and left[0].seen.netns not in roles.values():
-                if wrong := _tunnel(stage, left[0]):
+                if wrong := _headers(stage, left[0]):
                     return str(stage), wrong
                 left.pop(0)
             continue
@@ -97,18 +97,20 @@ def diverges(path: Sequence[Stage], roles: dict[str, str], hops: Sequence[Hop]) 
             return _named(stage, roles), f"{seen.place} {seen.direction}"
         if stage.table is not None and hop.table != stage.table:
             return _named(stage, roles), f"{seen.place} {seen.direction}, led by table {hop.table}"
-        if wrong := _tunnel(stage, hop):
+        if wrong := _headers(stage, hop):
             return _named(stage, roles), wrong
     if left:
         return "the end of the path", f"{left[0].seen.place} {left[0].seen.direction}"
     return "", ""
 
 
-def _tunnel(stage: Stage, hop: Hop) -> str:
+def _headers(stage: Stage, hop: Hop) -> str:
     tunnel = hop.seen.packet.tunnel
     kind = tunnel.kind if tunnel else "none"
     if stage.tunnel is not None and kind != stage.tunnel:
         return f"{hop.seen.place} {hop.seen.direction}, encapsulation {kind}"
+    if stage.tagged is not None and stage.tagged != (hop.seen.packet.vlan is not None):
+        return f"{hop.seen.place} {hop.seen.direction}, {'untagged' if stage.tagged else 'tagged'}"
     udp = next((layer for layer in hop.seen.packet.layers if layer.kind == "UDP"), None)
     if stage.port is not None and (udp is None or udp.dst != str(stage.port)):
         return f"{hop.seen.place} {hop.seen.direction}, UDP port {udp.dst if udp else 'none'}"

@@ -15,8 +15,8 @@ TABLES = {"main": 254, "local": 255}
 @dataclass(frozen=True)
 class Stage:
     """One device that the packet must be seen on. `at` is a role (source, near, far, target); `device` a name with
-    wildcards; `table` the routing table that must have led out; `tunnel` an encapsulation, "none", or unstated.
-    A `wire` stage stands for all that lies between two nodes."""
+    wildcards; `table` the routing table that must have led out; `tunnel` an encapsulation, "none", or unstated;
+    `tagged` whether it bears an 802.1Q tag. A `wire` stage stands for all that lies between two nodes."""
 
     at: str = ""
     device: str = ""
@@ -24,6 +24,7 @@ class Stage:
     table: int | None = None
     tunnel: str | None = None
     port: int | None = None
+    tagged: bool | None = None
     wire: bool = False
     article: str = ""
     fact: str = ""
@@ -33,7 +34,8 @@ class Stage:
             return "switches and routers" + (f", {self.tunnel} unchanged" if self.tunnel not in (None, "none") else "")
         table = f", led by table {self.table}" if self.table is not None else ""
         tunnel = {None: "", "none": ", not encapsulated"}.get(self.tunnel, f", in {self.tunnel}")
-        return f"{self.at}: {self.device} {self.direction}{table}{tunnel}"
+        tagged = {None: "", True: ", tagged", False: ", untagged"}[self.tagged]
+        return f"{self.at}: {self.device} {self.direction}{table}{tunnel}{tagged}"
 
 
 def document(plugin: str, mode: str) -> dict[str, tuple[Stage, ...]]:

@@ -15,6 +15,7 @@ import pytest
 from kernel.firewall import backend
 from paths.capture import Frame
 from plugins.bifrost.macvlan import host_end, vlan_device
+from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping, ttl
 
 TAGGED = pytest.mark.only("embedded")
@@ -64,6 +65,11 @@ def requests(frames: list[Frame], a: Any, b: Any, *netns: str) -> list[Frame]:
     """The echo requests from a to b that were seen in `netns`."""
     found = [one for one in frames if having([one], ends(a.addresses[0], b.addresses[0]), "ICMP 8")]
     return [one for one in found if not netns or one.netns in netns]
+
+
+@TAGGED
+def test_documented_paths(lab: Any) -> None:
+    check_documented(lab)
 
 
 @TAGGED

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, layers, ping, ttl
 
 pytestmark = pytest.mark.only("embedded")
@@ -38,6 +39,11 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
 
 def of(addresses: tuple[str, ...], version: int) -> str:
     return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
+
+
+@pytest.mark.parametrize(("plugin", "mode"), [("ipvlan", "l2"), ("ipvlan", "l3"), ("terway", "ipvlan")])
+def test_documented_paths(labs: Labs, plugin: str, mode: str) -> None:
+    check_documented(labs(plugin, mode))
 
 
 @FAMILIES

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, layers, ping
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
@@ -25,6 +26,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 def of(addresses: tuple[str, ...], version: int) -> str:
     return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
+
+
+def test_documented_paths(lab: Any) -> None:
+    check_documented(lab)
 
 
 @FAMILIES

@@ -7,7 +7,7 @@ import pytest
 from cluster.plan import cluster_of
 from kernel.errors import BadInput
 from paths.documented import FOLDER, document
-from paths.kinds import pair
+from paths.kinds import backwards, pair
 from plugins.registry import MODES
 from topologies.spec import preset
 
@@ -22,7 +22,8 @@ def test_a_document_leads_from_the_source_to_the_target(name: str) -> None:
         pair(cluster_of(preset("two-rack")), kind, 4)  # a kind that there is
         assert (path[0].at, path[0].direction) == ("source", "out")
         assert (path[-1].at, path[-1].direction) == ("target", "in")
-        assert any(stage.wire for stage in path) == kind.startswith("cross-node")
+        assert any(stage.wire for stage in path) == any(word in kind for word in ("cross-node", "other-"))
+        assert backwards(kind) in document(plugin, mode)
         assert all(stage.wire or (stage.at and stage.device and stage.direction) for stage in path)
 
 
@@ -43,6 +44,9 @@ def test_a_way_may_be_another_documents() -> None:
         ("same-node-other-vlan", "trunks", ("pod1", "pod2")),
         ("cross-node-same-vlan", "trunks", ("pod1", "pod4")),
         ("cross-node-other-network", "trunks", ("pod1", "pod5")),
+        ("pod-to-own-node", "trunks", ("pod1", "node1")),
+        ("own-node-to-pod", "trunks", ("node1", "pod1")),
+        ("other-node-to-pod", "trunks", ("node2", "pod1")),
     ],
 )
 def test_the_first_pair_of_a_kind(kind: str, name: str, found: tuple[str, str] | None) -> None:
@@ -50,7 +54,9 @@ def test_the_first_pair_of_a_kind(kind: str, name: str, found: tuple[str, str] |
     assert (pods and (pods[0].name, pods[1].name)) == found
 
 
-@pytest.mark.parametrize("kind", ["", "node", "same-planet", "cross-node-subnet", "near-node"])
+@pytest.mark.parametrize(
+    "kind", ["", "node", "same-planet", "cross-node-subnet", "near-node", "pod-to-pod", "node-to-pod"]
+)
 def test_what_is_no_kind(kind: str) -> None:
     with pytest.raises(BadInput, match="is no kind of pair"):
         pair(cluster_of(preset("default")), kind, 4)
