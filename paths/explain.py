@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 from kernel.namespaces import Namespaces
-from kernel.state import Ipvlan, Link, Macvlan, Vlan, Vxlan
+from kernel.state import Ipvlan, Link, Macvlan, Sit, Vlan, Vxlan
 from paths.fib import Lookup
 from paths.model import Hop, Layer, Sighting
 from paths.space import Space
@@ -49,6 +49,8 @@ class Explainer:
             return self._routed(None, now) if now.direction == "out" else Hop(now, "arrives")
         if stacked := self._stacked(before, now):
             return stacked
+        if self.wires.secret.get((now.netns, now.device)) == (before.netns, before.device):
+            return Hop(now, "decrypted", (f"left by {before.place} in ESP, where no packet can be told from another",))
         if before.netns != now.netns:
             return Hop(now, "arrives", (f"the other end of {before.place}",))
         if before.packet.tunnel is None and now.packet.tunnel is not None:
@@ -83,12 +85,22 @@ class Explainer:
         if below.get(there) == here and now.direction == "in":
             return Hop(now, "turned back", ("shown to the device under it, for a sibling: it did not leave the node",))
         if below.get(there) == here:
-            return _tag(now, "tagged", self.wires.devices[there]) or _over(now, "by parent", self.wires.devices[there])
+            upper = self.wires.devices[there]
+            if isinstance(upper, Ipvlan) and upper.mode != "l2":
+                return self._by_parents_routes(now, upper)
+            return _tag(now, "tagged", upper) or _over(now, "by parent", upper)
         if below.get(here) == there:
             return _tag(now, "untagged", self.wires.devices[here]) or _over(now, "to child", self.wires.devices[here])
         if here in below and below.get(here) == below.get(there):
             return Hop(now, "to sibling", (f"both are over {':'.join(below[here])}: it did not leave the node",))
         return None
+
+    def _by_parents_routes(self, now: Sighting, upper: Ipvlan) -> Hop:
+        """From an ipvlan device in an L3 mode: the routing tables of the parent's namespace choose the next hop."""
+        space, inner = self.space(now.netns), now.packet.inner
+        lookup = space.lookup(inner.dst if inner else "0.0.0.0", None, None)
+        neighbour = _neighbour(space, lookup, now, inner.dst if inner else "")
+        return Hop(now, "by parent", (f"ipvlan, mode {upper.mode}", str(lookup), *neighbour), lookup.rule, lookup.table)
 
     def _encapsulated(self, before: Sighting, now: Sighting) -> Hop:
         """By a tunnel: what chose its other end, and how the outer packet was routed."""
@@ -102,8 +114,12 @@ class Explainer:
         return Hop(now, "encapsulated", tuple(why), lookup.rule, lookup.table)
 
     def _chosen(self, space: Space, before: Sighting, target: str) -> str:
-        if not isinstance(self._link(before), Vxlan):
-            return f"the other end of {before.device} is the route's next hop {target}"
+        link = self._link(before)
+        if isinstance(link, Sit) and link.isatap:
+            return f"{target} is what the next hop's address ends with (isatap)"
+        if not isinstance(link, Vxlan):
+            named = "its remote address" if getattr(link, "remote", "") else "the route's next hop"
+            return f"the other end of {before.device} is {named} {target}"
         mac = before.packet.ethernet.dst if before.packet.ethernet else ""
         if any(entry.mac == mac and entry.dst == target for entry in space.fdb(before.device)):
             return f"FDB {mac} dst {target}"

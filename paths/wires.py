@@ -3,7 +3,7 @@ chain of sightings that is a packet's way among the copies that a switch or a tu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernel.diff import ends
@@ -12,6 +12,10 @@ from paths.model import Sighting
 
 Place = tuple[str, str]
 """Namespace and device."""
+
+
+Leads = Callable[[Sighting, Place, "Wires"], bool]
+"""Whether a packet may go from a sighting to a device."""
 
 
 class Wires:
@@ -23,6 +27,8 @@ class Wires:
         """The two ends of each veth."""
         self.below: dict[Place, Place] = {}
         """What a VLAN, macvlan or ipvlan device stands on; the latter two's may be in another namespace."""
+        self.secret: dict[Place, Place] = {}
+        """The two ends of each IPsec tunnel: between them nobody can tell whose packet is whose."""
         for name, links in ends(state).items():
             self.devices |= {(name, device): link for device, link in links.items()}
         for place, link in self.devices.items():
@@ -31,6 +37,8 @@ class Wires:
                 self.peers |= {place: there, there: place}
             if isinstance(link, Stacked):
                 self.below[place] = (link.dev_netns or place[0], link.dev)
+            if isinstance(link, Vti):
+                self.secret.update((place, there) for there, other in self.devices.items() if _facing(link, other))
 
     def is_port(self, place: Place) -> bool:
         """The device belongs to a bridge."""
@@ -60,6 +68,10 @@ class Wires:
             return any(link.mac == mac and self.root(place)[0] == peer[0] for place, link in self.devices.items())
         onward = [place for place, link in self.devices.items() if place[0] == peer[0] and link.master]
         return any(self._behind(place, mac, {*seen, peer[0]}) for place in onward if place != peer)
+
+
+def _facing(one: Vti, other: Link) -> bool:
+    return isinstance(other, Vti) and (one.local, one.remote) == (other.remote, other.local) and one.key == other.key
 
 
 @dataclass(frozen=True)
@@ -116,26 +128,35 @@ def _before(seen: Sequence[Sighting], number: int, wires: Wires) -> int | None:
     """Which sighting came right before that of this number."""
     one = seen[number]
     place = _place(one)
-    earlier = range(number - 1, -1, -1)
-    if one.direction == "in" and place in wires.peers:
-        peer = wires.peers[place]
-        turned = (n for n in earlier if wires.below.get(_place(seen[n])) == place and seen[n].direction == "out")
-        order = (*earlier, *range(number + 1, len(seen)))  # the two ends may be stamped by two processors
-        sent = (n for n in order if _place(seen[n]) == peer and seen[n].direction == "out")
-        found = next(sent, None)
-        # a macvlan shows a frame for a sibling to the device under both, as if it had come in there
-        return max((n for n in (found, next(turned, None)) if n is not None and n < number), default=found)
-    leads = _leads_in if one.direction == "in" else _leads_out
-    return next((n for n in earlier if leads(seen[n], place, wires)), None)
+    earlier, later = range(number - 1, -1, -1), range(number + 1, len(seen))
+    near = (*earlier, *(n for n in later if seen[n].time_ns == one.time_ns))  # some clocks are coarse
+    if one.direction == "in" and (peer := wires.peers.get(place) or wires.secret.get(place)):
+        # the two ends of a wire may be stamped by two processors
+        sent = next((n for n in (*earlier, *later) if _place(seen[n]) == peer and seen[n].direction == "out"), None)
+        turned = next((n for n in near if _turns(seen[n], place, wires)), None)
+        known = sorted(n for n in (sent, turned) if n is not None)
+        return next((n for n in reversed(known) if n < number), known[0] if known else None)
+    ways: tuple[Leads, ...] = (_rises, _turns, _passes) if one.direction == "in" else (_leads_out,)
+    return next((n for leads in ways for n in near if leads(seen[n], place, wires)), None)
 
 
-def _leads_in(other: Sighting, place: Place, wires: Wires) -> bool:
-    """From `other` a packet may come in at a device `place` that has no wire of its own: from the device under it, from
-    another one over the same, or (a tunnel, a bridge) by any device of the namespace."""
+def _rises(other: Sighting, place: Place, wires: Wires) -> bool:
+    """What came in at the device under `place` comes in here next."""
+    return other.direction == "in" and _place(other) == wires.below.get(place)
+
+
+def _turns(other: Sighting, place: Place, wires: Wires) -> bool:
+    """What left by a macvlan or ipvlan for a sibling comes in at that; a macvlan shows it to the device under both
+    before, as if it had come in there (macvlan_queue_xmit)."""
     there, under = _place(other), wires.below.get(place)
-    if under is None:
-        return other.direction == "in" and other.netns == place[0] and there != place
-    return there == under if other.direction == "in" else wires.below.get(there) == under and there != place
+    siblings = under is not None and wires.below.get(there) == under and there != place
+    return other.direction == "out" and (siblings or wires.below.get(there) == place)
+
+
+def _passes(other: Sighting, place: Place, wires: Wires) -> bool:
+    """A tunnel or a bridge, which stands on nothing, takes in what came in by any device of its namespace."""
+    elsewhere = other.netns == place[0] and _place(other) != place
+    return place not in wires.below and other.direction == "in" and elsewhere
 
 
 def _leads_out(other: Sighting, place: Place, wires: Wires) -> bool:

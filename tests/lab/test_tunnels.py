@@ -12,6 +12,7 @@ import pytest
 
 from kernel.state import State
 from paths.capture import Frame
+from paths.trace import trace
 from tests.lab.frames import captured, ends, having, ping
 
 pytestmark = pytest.mark.only("embedded")
@@ -81,6 +82,15 @@ def test_vti_is_encrypted(lab: Any) -> None:
     assert numbers[1][1] == numbers[0][1] + 1
     assert not [one for one in frames if ip_address("10.9.0.14").packed in one.raw or bytes(32) in one.raw]
     assert having(frames, "ICMP 8") == []
+
+
+def test_a_trace_joins_the_ends_of_what_is_encrypted(lab: Any) -> None:
+    found = trace(lab, "node1", "10.9.0.14")
+    assert [(hop.seen.place, hop.action) for hop in found.forward] == [
+        ("node1:t-vti", "sent"),
+        ("node3:t-vti", "decrypted"),
+    ]
+    assert found.delivered and found.notes == ()
 
 
 def test_a_wrong_key_is_not_taken(lab: Any) -> None:
