@@ -46,17 +46,17 @@ def _trace(lab: Lab, request: Mapping[str, Any]) -> Any:
 
     from base64 import b64encode
 
-    from paths.capture import Frame
+    from paths.observe import observe
     from paths.pcap import files
     from paths.show import tree
-    from paths.trace import trace
+    from paths.trace import tell
 
     lab.must_carry(request["options"].get("family", 4), request["source"], request["target"])
-    frames: list[Frame] = []
-    seen = trace(lab, request["source"], request["target"], captured=frames, **request["options"])
-    text = tree(seen, request["color"], request["width"])
-    captures = {name: b64encode(data).decode() for name, data in files(frames).items()} if request["pcap"] else {}
-    return {"trace": seen.to_json(), "delivered": seen.delivered, "text": text, "captures": captures}
+    seen = observe(lab, request["source"], request["target"], **request["options"])
+    told = tell(lab, seen)
+    text = tree(told, request["color"], request["width"])
+    captures = {name: b64encode(data).decode() for name, data in files(seen.frames).items()} if request["pcap"] else {}
+    return {"trace": told.to_json(), "delivered": told.delivered, "text": text, "captures": captures}
 
 
 def _verify(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:

@@ -55,6 +55,11 @@ class Wires:
             place = self.below[place]
         return place
 
+    def takes(self, place: Place, mac: str) -> bool:
+        """A device with this MAC is in the same stack."""
+        root = self.root(place)
+        return any(link.mac == mac and self.root(other) == root for other, link in self.devices.items())
+
     def towards(self, netns: str, mac: str) -> str | None:
         """The port of bridge namespace `netns` behind which a device with this MAC is; None when none is."""
         ports = [device for (name, device), link in self.devices.items() if name == netns and link.master]
@@ -87,7 +92,7 @@ def chain(seen: Sequence[Sighting], wires: Wires, goal: str | None) -> Chain:
 
     Each sighting has one before it; the copies of a flooded frame make the whole a tree.
     """
-    ordered = sorted(seen, key=lambda one: one.time_ns)
+    ordered = sorted(seen, key=lambda one: (one.time_ns, _height(one, wires)))
     before = [_before(ordered, number, wires) for number in range(len(ordered))]
     if not ordered:
         return Chain()
@@ -106,8 +111,18 @@ def chain(seen: Sequence[Sighting], wires: Wires, goal: str | None) -> Chain:
 
 
 def stray(one: Sighting, wires: Wires) -> bool:
-    """A frame for another machine: a switch flooded it. On a bridge's port that is how it should be."""
-    return one.other_host and not wires.is_port(_place(one))
+    """A frame for another machine: a switch flooded it. On a bridge's port that is how it should be, and under a
+    macvlan too."""
+    mac = one.packet.ethernet.dst if one.packet.ethernet else ""
+    return one.other_host and not wires.is_port(_place(one)) and not wires.takes(_place(one), mac)
+
+
+def _height(one: Sighting, wires: Wires) -> int:
+    """All devices of a stack stamp an incoming frame alike: it climbs, and an outgoing one comes down."""
+    height, place = 0, _place(one)
+    while place in wires.below:
+        height, place = height + 1, wires.below[place]
+    return height if one.direction == "in" else -height
 
 
 def _place(one: Sighting) -> Place:

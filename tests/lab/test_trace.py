@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from cluster.model import host_veth
+from kernel.firewall import backend
 from paths.trace import trace
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "paths/trace.schema.json").read_text())
@@ -135,7 +136,7 @@ def narrow(netns: str, device: str) -> Commands:
 
 
 def firewall(netns: str, rule: str, tool: str = "iptables") -> dict[str, Commands]:
-    return {"commands": ((netns, f"{tool} -I {rule}"),), "undo": ((netns, f"{tool} -D {rule}"),)}
+    return {"commands": ((netns, f"{tool}-{{kind}} -I {rule}"),), "undo": ((netns, f"{tool}-{{kind}} -D {rule}"),)}
 
 
 HYBRIDNET, CALICO = MODES[:1], MODES[1:]
@@ -424,7 +425,7 @@ def filled(lab: Any) -> Callable[[str], str]:
     names = {pod[-1]: end(lab, pod) for pod in ("pod1", "pod3", "pod4")}
     names |= {"mac": lab.cluster.node("node2").mac, "in": VXLAN if hybridnet else "eth0"}
     names |= {"table": "39999", "overlay": "40000"} if hybridnet else {"table": "main", "overlay": "main"}
-    names |= {"dev": names["in"]}
+    names |= {"dev": names["in"], "kind": backend()}
 
     def fill(text: str) -> str:
         for name, value in names.items():
