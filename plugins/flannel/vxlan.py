@@ -22,6 +22,8 @@ PORT = 8472
 """The kernel's default, which flannel leaves alone."""
 OVERHEAD = 50
 """Bytes; in IPv6 the tunnel adds 70, and flannel takes off 50 all the same (pkg/backend/vxlan/device.go)."""
+HEADROOM = {4: 50, 6: 70}
+"""What a VXLAN device must leave of its NIC's MTU: asked for more, the kernel gives it that (net/vxlan.h)."""
 DEVICES = {4: f"flannel.{VNI}", 6: f"flannel-v6.{VNI}"}
 
 
@@ -53,7 +55,7 @@ def _tunnels(cluster: Cluster, node: Node, subnets: bridge.Subnets) -> Netns:
     parts: dict[str, list[Any]] = {n: [] for n in ("links", "addresses", "routes", "neighbours", "fdb", "sysctls")}
     for own in subnets[node.name]:
         version, device = own.version, DEVICES[own.version]
-        local, mtu = node_ip(node, version), node.mtu - OVERHEAD
+        local, mtu = node_ip(node, version), node.mtu - HEADROOM[version]
         parts["links"].append(
             VxlanLink(device, mtu=mtu, mac=_mac(node, device), vni=VNI, dev=node.nic, local=local, port=PORT)
         )
