@@ -69,7 +69,6 @@ class Server:
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the client
         waited: list[Any] = [*self.listening, woken]
         while not self.over:
             ready, _, _ = select.select(waited, [], [], 0.05 if self._may_preload() else None)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from typing import Any
 
 PIPE_WIDTH = 110
@@ -13,7 +14,10 @@ PIPE_WIDTH = 110
 
 
 def say(text: str) -> None:
-    """One line of progress."""
+    """One line of progress; on a terminal folded between words."""
+    if sys.stderr.isatty():
+        width = max(shutil.get_terminal_size().columns - 3, 20)
+        text = "\n    ".join(textwrap.wrap(text, width, break_on_hyphens=False))
     print(f"  {text}", file=sys.stderr, flush=True)
 
 

@@ -102,7 +102,7 @@ class _Machine:
     def first(self, keeper: inside.Keeper) -> NoReturn:
         """The relay: boots the guest, moves bytes, ends with the exit status of the guest's first process."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C is for the client
+            signal.signal(number, signal.SIG_IGN)  # it ends with the guest
         memory, place = self._prepare()
         bell = self._bell()
         kernel = self._boot(keeper, memory, place)

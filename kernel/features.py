@@ -263,6 +263,7 @@ def probe_apart(kernel: str) -> dict[str, str]:
     pid = os.fork()
     if not pid:
         try:
+            os.environ["PATH"] = PATH  # an ordinary user's has no sbin
             if kernel == "user":
                 become_root_of_user_namespace()
             unshare(NEWNS | NEWNET)

@@ -137,6 +137,8 @@ def _keep(
     if detach:
         os.setsid()
         _redirect(run_folder / LOG)
+    else:
+        os.setpgid(0, 0)  # a terminal's Ctrl-C is for the caller
     namespaces()
     if not detach:
         die_with(caller)

@@ -40,13 +40,13 @@ def pivot(folder: str) -> None:
 
 
 def own(places: Iterable[str], keep: Sequence[Path]) -> None:
-    """A tmpfs on each of `places` that exists; the paths of `keep` that it would hide are bound back."""
+    """A tmpfs on each of `places` that exists; the paths of `keep` that it would hide are bound back. A path that is
+    one of the places, or around it, keeps nothing of it visible."""
     for place in places:
         if not os.path.isdir(place):
             continue
-        inner = [path for path in _outermost(keep) if path.is_relative_to(place) and path.exists()]
-        if any(path == Path(place) for path in inner):
-            continue
+        inner = _outermost(path for path in map(Path, map(os.path.realpath, keep)) if Path(place) in path.parents)
+        inner = [path for path in inner if path.exists()]
         fds = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in inner]
         mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
         for path, fd in zip(inner, fds, strict=True):

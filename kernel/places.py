@@ -218,8 +218,11 @@ def running() -> list[str]:
 
 
 def kernel_of(folder: Path) -> str:
-    """The kernel that the lab in `folder` runs on."""
-    return (folder / KERNEL).read_text().strip()
+    """The kernel that the living lab in `folder` runs on. Raises LabBusy when that is not settled yet."""
+    try:
+        return (folder / KERNEL).read_text().strip()
+    except FileNotFoundError:
+        raise LabBusy(f"the lab {folder.name!r} is still starting", remedy="try again in a moment") from None
 
 
 def holder(folder: Path) -> int | None:
