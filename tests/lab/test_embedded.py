@@ -108,22 +108,23 @@ def test_connections_at_once_are_whole_and_half_close(folder: Path) -> None:
         process.wait()
 
 
-@pytest.fixture(params=["own namespaces", "none"])
-def namespaces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Whether the machine allows namespaces."""
-
-    def forbidden(_flags: int) -> None:
-        raise NotPermitted("no namespaces")
-
-    if request.param == "none":
-        monkeypatch.setattr(inside, "unshare", forbidden)
-    return str(request.param)
+def forbidden(_flags: int) -> None:
+    raise NotPermitted("no namespaces")
 
 
-@pytest.mark.parametrize("whom", ["relay", "kernel", "keeper"])
-@pytest.mark.usefixtures("namespaces")
-def test_killed_it_leaves_nothing(open_folder: Path, whom: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("namespaces", "whom"), [(True, "relay"), (True, "kernel"), (False, "kernel"), (False, "keeper")]
+)
+def test_killed_it_leaves_nothing(
+    open_folder: Path,
+    namespaces: bool,
+    whom: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     folder = open_folder
+    if not namespaces:
+        monkeypatch.setattr(inside, "unshare", forbidden)
     process = launch(folder, "sh", "-c", "while true; do :; done & sleep 100")
     relay = places.holder(folder)
     assert relay is not None and guests()
