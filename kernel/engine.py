@@ -115,7 +115,7 @@ class Engine:
         self._spaces.after_fork()
 
     def clear(self) -> None:
-        """Removes every device that it made, at once; namespaces may then be given back."""
+        """Before the namespaces are given back: removes what they would take long to lose."""
         self._spaces.clear()
 
     def close(self) -> None:

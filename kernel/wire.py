@@ -31,6 +31,7 @@ HEAD = struct.Struct("=IHHII")
 _ATTR = struct.Struct("=HH")
 NESTED = 0x8000
 _SOL_NETLINK, _EXT_ACK, _CAP_ACK, _STRICT = 270, 11, 10, 12
+_INTERRUPTED, _PATIENCE = 0x10, 5
 _BATCH = 1 << 15
 """Bytes a send: well under the default socket buffer of 208 KiB."""
 
@@ -293,22 +294,32 @@ class Rtnl:
                     return refused
 
     def dump(self, kind: int, body: bytes, flags: int = DUMP) -> bytes:
-        """The raw answer to a dump request, its parts joined, without the closing message."""
+        """The raw answer to a dump request, its parts joined, without the closing message. One during which something
+        changed, so that it may lack or repeat objects, is asked for again (NLM_F_DUMP_INTR)."""
+        for _ in range(_PATIENCE):
+            answer, whole = self._dump(kind, body, flags)
+            if whole:
+                break
+        return answer
+
+    def _dump(self, kind: int, body: bytes, flags: int) -> tuple[bytes, bool]:
+        """The answer, and whether nothing changed meanwhile."""
         self._number += 1
         self._sock.sendall(HEAD.pack(HEAD.size + len(body), kind, REQUEST | flags, self._number, 0) + body)
-        joined = bytearray()
+        joined, whole = bytearray(), True
         while True:
             data = self._sock.recv(1 << 18)
             for offset, length, message_type in messages(data):
+                whole = whole and not HEAD.unpack_from(data, offset)[2] & _INTERRUPTED
                 if message_type == 3:  # NLMSG_DONE
-                    return bytes(joined)
+                    return bytes(joined), whole
                 if message_type == 2:  # NLMSG_ERROR
                     if errno := -struct.unpack_from("=i", data, offset + HEAD.size)[0]:
                         raise OSError(errno, os.strerror(errno))
-                    return bytes(joined)
+                    return bytes(joined), whole
                 joined += data[offset : offset + length]
             if not flags & DUMP:
-                return bytes(joined)
+                return bytes(joined), True
 
 
 def messages(data: bytes) -> Iterable[tuple[int, int, int]]:
@@ -316,6 +327,8 @@ def messages(data: bytes) -> Iterable[tuple[int, int, int]]:
     offset = 0
     while offset + HEAD.size <= len(data):
         length, kind, _, _, _ = HEAD.unpack_from(data, offset)
+        if length < HEAD.size:
+            break
         padded = (length + 3) & ~3
         yield offset, padded, kind
         offset += padded

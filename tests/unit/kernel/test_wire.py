@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
@@ -259,6 +259,7 @@ def test_what_is_packed_is_read_back(link: Link) -> None:
         assert under == (7 if getattr(link, "dev", "") else 0)
 
 
+@example(bytes(64))
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_parsers(data: bytes) -> None:
     wire.attributes(data)
