@@ -92,8 +92,16 @@ def _file_systems(run_folder: str, keep: Sequence[Path]) -> None:
     os.chmod("/tmp", 0o1777)
     mounts.mount("none", run_folder, "hostfs", 0, run_folder)
     mounts.frr_groups()
+    _core_id()
     os.makedirs("/lib/modules", exist_ok=True)
     mounts.mount("none", "/lib/modules", "hostfs", mounts.MS_RDONLY, ROOT)
+
+
+def _core_id() -> None:
+    """UML's /proc/cpuinfo names no core, which Debian's ps and top take for a failure: they get one that does."""
+    text, copy = Path("/proc/cpuinfo").read_text(), Path("/run/podpath.cpuinfo")
+    copy.write_text(text.replace("vendor_id", "core id\t\t: 0\nvendor_id", 1))
+    mounts.mount(str(copy), "/proc/cpuinfo", None, mounts.MS_BIND)
 
 
 def _network(lab: str) -> None:

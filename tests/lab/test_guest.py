@@ -41,6 +41,12 @@ def test_the_kernel_fetches_a_module_when_it_is_used() -> None:
         assert "sctp " in Path("/proc/modules").read_text()
 
 
+def test_ps_shows_processes() -> None:
+    shown = subprocess.run(["ps", "aux"], capture_output=True, text=True, check=True)
+    assert shown.stderr == ""
+    assert "kernel.guest" in shown.stdout
+
+
 def test_no_device_but_lo_in_a_fresh_namespace() -> None:
     """A tunnel's module gives every namespace a device unless it is told not to."""
     subprocess.run(["ip", "link", "add", "tun-test", "type", "gre", "local", "10.0.0.1"], check=True)
