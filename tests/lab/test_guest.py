@@ -42,7 +42,7 @@ def test_the_kernel_fetches_a_module_when_it_is_used() -> None:
 
 
 def test_ps_shows_processes() -> None:
-    shown = subprocess.run(["ps", "aux"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(["ps", "auxww"], capture_output=True, text=True, check=True)
     assert shown.stderr == ""
     assert "kernel.guest" in shown.stdout
 
