@@ -31,7 +31,10 @@ def _own_environment() -> None:
         sys.exit(2)
     if not os.access(PYTHON, os.X_OK):
         _set_up()
+    import signal
+
     os.environ[STARTED] = VENV
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until console.parser.run can answer it
     os.execv(PYTHON, [PYTHON, os.path.join(HOME, "run_topology.py"), *sys.argv[1:]])
 
 

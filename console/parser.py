@@ -7,6 +7,7 @@ import importlib
 import math
 import os
 import re
+import signal
 import sys
 import textwrap
 import traceback
@@ -117,10 +118,12 @@ def _unknown(command: str, parser: argparse.ArgumentParser, word: str) -> BadInp
 
 def run(argv: Sequence[str]) -> int:
     """Runs one command and returns its exit status; every PodpathError is one message and status 2."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # some modules do not bear it while they are imported
     try:
         chosen = arguments(argv)
         module, _, name = chosen.work.partition(":")
         work: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), name)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         status = work(chosen)
         sys.stdout.flush()
         return status
@@ -136,3 +139,5 @@ def run(argv: Sequence[str]) -> int:
     except Exception:
         print(f"error: a mistake in podpath itself, please report it:\n{traceback.format_exc()}", file=sys.stderr)
         return INTERNAL_STATUS
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -8,7 +8,6 @@ import re
 import select
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -80,7 +79,7 @@ def terminal(environment: dict[str, str]) -> Iterator[Start]:
     made = []
 
     def start(*arguments: str, **more: str) -> Terminal:
-        argv = [sys.executable, str(HOME / "run_topology.py"), *arguments]
+        argv = ["/usr/bin/python3", str(HOME / "run_topology.py"), *arguments]
         one = Terminal(argv, environment | {"TERM": "xterm-256color"} | more)
         made.append(one)
         return one
