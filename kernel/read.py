@@ -57,13 +57,6 @@ _KERNELS_OWN = (1, 2, 3)
 _NSID = devices.LINK_NETNSID
 
 
-def parsed(data: bytes) -> Iterator[Any]:
-    """pyroute2's messages out of raw netlink data."""
-    from pyroute2.netlink.rtnl.marshal import MarshalRtnl
-
-    yield from MarshalRtnl().parse(data)
-
-
 def bodies(data: bytes) -> Iterator[bytes]:
     """The messages of a dump without their headers."""
     for offset, length, _ in wire.messages(data):
@@ -130,9 +123,9 @@ class Reader:
         )
         common: dict[str, Any] = {
             "name": self.names[index],
-            "mtu": _number(found, devices.MTU),
+            "mtu": u32(found, devices.MTU),
             "mac": self._mac(index),
-            "master": self.names.get(_number(found, devices.MASTER)),
+            "master": self.names.get(u32(found, devices.MASTER)),
             "up": bool(self._flags[index] & wire.UP),
             "arp": not self._flags[index] & wire.NOARP,
         }
@@ -151,7 +144,7 @@ class Reader:
 
     def _other_part(self, found: Mapping[int, bytes], under: int) -> tuple[str, str]:
         """Namespace ("" is this one) and name of the device under this one, or of a veth's other end; unknown is ""."""
-        index = under or _number(found, devices.IFLA_LINK)
+        index = under or u32(found, devices.IFLA_LINK)
         if _NSID not in found:
             return "", self.names.get(index, "")
         number = _S32.unpack(found[_NSID])[0]
@@ -167,7 +160,7 @@ class Reader:
             for link in bodies(self.rtnl.dump(wire.GETLINK, body)):
                 found = wire.attributes(link, _IFINFO.size)
                 dev = self.names[_IFINFO.unpack_from(link)[2]]
-                if dev not in bridges and self.names.get(_number(found, devices.MASTER)) not in bridges:
+                if dev not in bridges and self.names.get(u32(found, devices.MASTER)) not in bridges:
                     continue
                 for kind, value in wire.each_attribute(found.get(26, b"")):
                     if kind == 2:
@@ -178,7 +171,7 @@ class Reader:
         for body in bodies(self.rtnl.dump(wire.GETADDR, bytes(8))):
             family, length, _, scope, index = _IFADDR.unpack_from(body)
             found = wire.attributes(body, _IFADDR.size)
-            flags, raw = _number(found, 8), found.get(2) or found[1]
+            flags, raw = u32(found, 8), found.get(2) or found[1]
             dev = self.names.get(index, "")
             if found.get(11, b"\0")[0] in _KERNELS_OWN or (dev == "lo" and raw[0] == 127) or not flags & _PERMANENT:
                 continue
@@ -213,24 +206,24 @@ class Reader:
         family, length, _, _, table, proto, scope, number, flags = head
         six = family == socket.AF_INET6
         kind: Any = _KINDS[number]
-        metric = _number(found, 6)
+        metric = u32(found, 6)
         hops = tuple(self._hops(found[9], family)) if 9 in found else ()
         several = len(hops) > 1
-        dev, via, onlink = self.names.get(_number(found, 4)), _gateway(found, family), bool(flags & wire.ONLINK)
+        dev, via, onlink = self.names.get(u32(found, 4)), gateway(found, family), bool(flags & wire.ONLINK)
         if hops and not several:
             dev, via, onlink = hops[0].dev, hops[0].via, hops[0].onlink
         return Route(
             f"{socket.inet_ntop(family, found.get(1, bytes(16 if six else 4)))}/{length}",
             dev=dev if kind == "unicast" and not several else None,
             via=None if several else via,
-            table=_number(found, 15) or table,
+            table=u32(found, 15) or table,
             kind=kind,
             scope="link" if scope == 253 and kind == "unicast" else "global",
             proto=proto,
             metric=0 if six and metric == USUAL_IPV6_METRIC else metric,
             onlink=onlink and not several,
             src=socket.inet_ntop(family, found[7]) if 7 in found else None,
-            mtu=_number(wire.attributes(found.get(8, b"")), 2) or None,
+            mtu=u32(wire.attributes(found.get(8, b"")), 2) or None,
             hops=hops if several else (),
         )
 
@@ -240,23 +233,23 @@ class Reader:
         while offset + _NEXTHOP.size <= len(data):
             length, flags, weight, index = _NEXTHOP.unpack_from(data, offset)
             found = wire.attributes(data[offset : offset + length], _NEXTHOP.size)
-            yield NextHop(self.names.get(index, ""), _gateway(found, family), bool(flags & wire.ONLINK), weight + 1)
+            yield NextHop(self.names.get(index, ""), gateway(found, family), bool(flags & wire.ONLINK), weight + 1)
             offset += (length + 3) & ~3
 
     def _rules(self) -> Iterator[Rule]:
         for body in bodies(self.rtnl.dump(wire.GETRULE, bytes(12))):
             family, to_length, from_length, _, table, _, _, action, _ = _RTMSG.unpack_from(body)
             found = wire.attributes(body, _RTMSG.size)
-            table, priority = _number(found, 15) or table, _number(found, 6)
+            table, priority = u32(found, 15) or table, u32(found, 6)
             if action != 1 or (priority, table) in DEFAULT_RULES or family not in (socket.AF_INET, socket.AF_INET6):
                 continue
-            mask = _number(found, 16)
+            mask = u32(found, 16)
             yield Rule(
                 priority,
                 table,
                 6 if family == socket.AF_INET6 else 4,
                 src=f"{socket.inet_ntop(family, found[2])}/{from_length}" if 2 in found else None,
-                fwmark=_number(found, 10) if 10 in found or 16 in found else None,
+                fwmark=u32(found, 10) if 10 in found or 16 in found else None,
                 fwmask=None if mask in (0, 0xFFFFFFFF) else mask,
                 dst=f"{socket.inet_ntop(family, found[1])}/{to_length}" if 1 in found else None,
                 iif=_text(found[3]) if 3 in found else None,
@@ -296,12 +289,13 @@ def _text(value: bytes) -> str:
     return value.rstrip(b"\0").decode()
 
 
-def _number(found: Mapping[int, bytes], kind: int) -> int:
+def u32(found: Mapping[int, bytes], kind: int) -> int:
     """A 32-bit attribute; 0 when it is not there."""
     return int(_U32.unpack_from(found[kind])[0]) if kind in found else 0
 
 
-def _gateway(found: Mapping[int, bytes], family: int) -> str | None:
+def gateway(found: Mapping[int, bytes], family: int) -> str | None:
+    """The next hop in a route's attributes."""
     if 5 in found:
         return socket.inet_ntop(family, found[5])
     if 18 in found:  # RTA_VIA: family and address

@@ -7,11 +7,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
 
 from kernel import wire
 from kernel.namespaces import Namespaces
-from kernel.read import Reader, parsed
+from kernel.read import Reader, bodies, gateway, u32
 from kernel.state import Netns
 from paths.fib import Lookup, matches, rules
 
@@ -28,6 +27,10 @@ STATES = {
     128: "PERMANENT",
 }
 """Of a neighbour entry (linux/neighbour.h)."""
+STATS64 = 23
+"""IFLA_STATS64 (linux/if_link.h)."""
+COUNTERS = {"rx_errors": 4, "tx_errors": 5, "rx_dropped": 6, "tx_dropped": 7, "tx_carrier_errors": 17}
+"""Places in struct rtnl_link_stats64."""
 TYPES = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
 """Of a route (linux/rtnetlink.h)."""
 
@@ -82,18 +85,18 @@ class Space:
         if mark:
             body += wire.u32(16, mark)
         try:
-            answer = next(parsed(self._rtnl.dump(wire.GETROUTE, body, flags=0)))
+            answer = next(bodies(self._rtnl.dump(wire.GETROUTE, body, flags=0)))
         except OSError as problem:
             return Lookup(mark=mark, error=problem.strerror or "refused")
         return self._answer(answer, src, mark, dst, iif)
 
-    def _answer(self, item: Any, src: str | None, mark: int, sought: str, iif: str | None) -> Lookup:
-        table = item.get_attr("RTA_TABLE") or item["table"]
-        six = item["family"] == socket.AF_INET6
-        dst = f"{item.get_attr('RTA_DST') or ('::' if six else '0.0.0.0')}/{item['dst_len']}"
-        kind = TYPES.get(item["type"], str(item["type"]))
-        dev = self._reader.names.get(item.get_attr("RTA_OIF") or 0)
-        via = item.get_attr("RTA_GATEWAY")
+    def _answer(self, body: bytes, src: str | None, mark: int, sought: str, iif: str | None) -> Lookup:
+        family, bits, _, _, small, _, _, number, _ = struct.unpack_from("=BBBBBBBBI", body)
+        found = wire.attributes(body, 12)
+        table = u32(found, 15) or small
+        dst = f"{_said(found.get(1, bytes(16 if family == socket.AF_INET6 else 4)))}/{bits}"
+        kind = TYPES.get(number, str(number))
+        dev, via = self._reader.names.get(u32(found, 4)), gateway(found, family)
         return Lookup(table, kind, dst, via, dev, self._rule(table, src, mark, sought, iif), mark)
 
     def _rule(self, table: int, src: str | None, mark: int, dst: str, iif: str | None) -> int | None:
@@ -108,12 +111,13 @@ class Space:
     def neighbours(self) -> list[Neigh]:
         """Every neighbour entry that is there now, and has an address."""
         found = []
-        for item in parsed(self._rtnl.dump(wire.GETNEIGH, _ndmsg(0))):
-            address = item.get_attr("NDA_DST")
-            if item["family"] in (socket.AF_INET, socket.AF_INET6) and address:
-                mac = item.get_attr("NDA_LLADDR") or ""
-                state = STATES.get(item["state"], str(item["state"]))
-                found.append(Neigh(self._device(item), str(ip_address(address)), mac, state))
+        for body in bodies(self._rtnl.dump(wire.GETNEIGH, _ndmsg(0))):
+            family, index, number = struct.unpack_from("=BxxxiH", body)
+            entry = wire.attributes(body, 12)
+            if family in (socket.AF_INET, socket.AF_INET6) and 1 in entry:
+                state = STATES.get(number, str(number))
+                dev, mac = self._reader.names.get(index, ""), entry.get(2, b"").hex(":")
+                found.append(Neigh(dev, _said(entry[1]), mac, state))
         return found
 
     def neighbour(self, dev: str | None, address: str) -> Neigh | None:
@@ -127,16 +131,13 @@ class Space:
         return [entry for entry in self._entries() if device in (entry.dev, self._master(entry.dev))]
 
     def _entries(self) -> Iterator[Entry]:
-        for item in parsed(self._rtnl.dump(wire.GETNEIGH, _ndmsg(socket.AF_BRIDGE))):
-            dst = item.get_attr("NDA_DST")
-            mac = item.get_attr("NDA_LLADDR") or ""
-            learned = not item["state"] & wire.PERMANENT
-            yield Entry(
-                self._device(item), mac, str(ip_address(dst)) if dst else "", item.get_attr("NDA_VLAN"), learned
-            )
-
-    def _device(self, item: Any) -> str:
-        return self._reader.names.get(item["ifindex"], "")
+        for body in bodies(self._rtnl.dump(wire.GETNEIGH, _ndmsg(socket.AF_BRIDGE))):
+            index, state = struct.unpack_from("=4xiH", body)
+            entry = wire.attributes(body, 12)
+            vid = struct.unpack("=H", entry[5])[0] if 5 in entry else None  # NDA_VLAN
+            dst = _said(entry[1]) if 1 in entry else ""
+            dev, learned = self._reader.names.get(index, ""), not state & wire.PERMANENT
+            yield Entry(dev, entry.get(2, b"").hex(":"), dst, vid, learned)
 
     def _master(self, device: str) -> str | None:
         link = self.links.get(device)
@@ -145,11 +146,16 @@ class Space:
     def drops(self) -> dict[str, int]:
         """Packets that each device refused or lost, by "DEVICE COUNTER" as `ip -s link` names them."""
         found = {}
-        for link in parsed(self._rtnl.dump(wire.GETLINK, wire.ifinfo(0, None))):
-            stats = link.get_attr("IFLA_STATS64") or {}
-            for name in ("rx_dropped", "tx_dropped", "rx_errors", "tx_errors", "tx_carrier_errors"):
-                found[f"{link.get_attr('IFLA_IFNAME')} {name}"] = int(stats.get(name, 0))
+        for body in bodies(self._rtnl.dump(wire.GETLINK, wire.ifinfo(0, None))):
+            device = self._reader.names.get(struct.unpack_from("=4xi", body)[0], "")
+            stats = wire.attributes(body, 16).get(STATS64, b"")
+            for name, place in COUNTERS.items():
+                found[f"{device} {name}"] = struct.unpack_from("=Q", stats, 8 * place)[0] if stats else 0
         return found
+
+
+def _said(address: bytes) -> str:
+    return str(ip_address(address))
 
 
 def _ndmsg(family: int) -> bytes:
