@@ -81,6 +81,14 @@ class Speaker:
 
 
 @dataclass(frozen=True)
+class Client:
+    """The host outside the cluster. `addresses` are CIDRs."""
+
+    netns: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Cluster:
     """Everything a plugin may look at."""
 
@@ -94,6 +102,7 @@ class Cluster:
     """Ranges of service addresses, which no device has; at most one of a family."""
     address_check_s: float = 3.0
     """How long a pod's address is probed for on a physical network, seconds."""
+    client: Client | None = None
 
     def node(self, name: str) -> Node:
         return next(n for n in self.nodes if n.name == name)
@@ -120,6 +129,7 @@ class Cluster:
             tuple(replace(one, addresses=kept(one.addresses)) for one in self.routers),
             kept(self.service_cidrs),
             self.address_check_s,
+            self.client,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
-from cluster.model import Block, Cluster, Node, Pod, Pool, Speaker, family
+from cluster.model import Block, Client, Cluster, Node, Pod, Pool, Speaker, family
 from kernel.errors import BadInput
 from topologies.placement import block_room, placed, pods_in
 from topologies.spec import LabSpec, NodeSpec, PodSpec, PoolSpec, RouterSpec
@@ -27,6 +27,7 @@ def cluster_of(spec: LabSpec, first_pod: int = 1) -> Cluster:
         routers=tuple(_speaker(router) for router in spec.routers if router.asn is not None),
         service_cidrs=spec.service_cidrs,
         address_check_s=spec.address_check / 1e6,
+        client=Client(spec.client.name, spec.client.addresses) if spec.client else None,
     )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from typing import Any
 
+from cluster.model import Cluster
 from kernel.errors import BadInput
-from paths.documented import Stage, document
-from paths.kinds import End, backwards, pair
+from paths.documented import Stage, Ways, ways
+from paths.kinds import End, pair, vlan
 from paths.lab import Lab
 from paths.model import Hop, Trace
+from paths.observe import addresses_of
 from paths.trace import trace
+
+ANSWER_S, LOST_S = 2.0, 1.0
+"""How long an answer is waited for, seconds, and one to a packet that is documented to arrive nowhere."""
 
 
 @dataclass(frozen=True)
@@ -52,37 +57,69 @@ def verify(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> list[V
     """Traces one pair of each documented kind in each family, and compares both ways with the documents. Raises
     BadInput when the lab has no such pair or its mode no document."""
     found: list[Verdict] = []
-    paths = document(lab.plugin, lab.mode)
-    for kind, path in paths.items():
-        said = kind.replace("-", " ")
+    for kind, way in ways(lab.plugin, lab.mode).items():
         for family in (4, 6):
-            if (chosen := pair(lab.cluster, kind, family)) is None:
-                continue
-            source, target = chosen
-            progress(f"{said}, IPv{family}: {source.name} -> {target.name}")
-            one = trace(lab, source.name, target.name, family=family)
-            found.append(_judge(one, path, said, "out", source, target, one.forward))
-            found.append(_judge(one, paths[backwards(kind)], said, "back", target, source, one.back))
+            if (chosen := pair(lab.cluster, kind, family)) is not None:
+                progress(f"{kind.replace('-', ' ')}, IPv{family}: {chosen[0].name} -> {chosen[1].name}")
+                found += _both_ways(lab, way, kind, chosen, family)
     if not found:
         raise BadInput("the lab has no two pods with a family in common", remedy="give the topology at least two pods")
     return found
 
 
+def _both_ways(lab: Lab, way: Ways, kind: str, ends: tuple[End, End], family: int) -> Iterator[Verdict]:
+    """There, and unless the packet is to be lost the answer's way back."""
+    source, target = ends
+    said, owned = kind.replace("-", " "), addresses_of(lab.state)
+    lost = way.out[-1].lost
+    wait_s = LOST_S if lost or way.back[-1].lost else ANSWER_S
+    one = trace(lab, source.name, target.name, family=family, timeout_s=wait_s)
+    yield _judge(one, _fitting(lab.cluster, way.out, source, target, family), said, "out", source, target, owned)
+    if not lost:
+        yield _judge(one, _fitting(lab.cluster, way.back, target, source, family), said, "back", target, source, owned)
+
+
+def _fitting(cluster: Cluster, path: Sequence[Stage], source: End, target: End, version: int) -> tuple[Stage, ...]:
+    """The path as it is for a pod in an untagged subnet, which has no VLAN device: without those, and untagged."""
+    plain = {role for role, end in (("near", source), ("far", target)) if vlan(cluster, end, version) == 0}
+    return tuple(
+        replace(stage, tagged=False) if stage.tagged and stage.at in plain else stage
+        for stage in path
+        if not (stage.of_vlan and stage.at in plain)
+    )
+
+
 def _judge(
-    one: Trace, path: tuple[Stage, ...], kind: str, way: str, source: End, target: End, hops: Sequence[Hop]
+    one: Trace,
+    path: tuple[Stage, ...],
+    kind: str,
+    way: str,
+    source: End,
+    target: End,
+    owned: Mapping[str, Sequence[str]],
 ) -> Verdict:
     roles = {"source": source.name, "near": source.node, "far": target.node, "target": target.name}
-    expected, observed = diverges(path, roles, hops)
-    if not expected and not one.delivered and not (way == "out" and one.back):
+    expected, observed = diverges(path, roles, one.forward if way == "out" else one.back, owned)
+    if not expected and path[-1].lost:
+        expected, observed = (str(path[-1]), "it was answered") if one.delivered else ("", "")
+    elif not expected and not one.delivered and not (way == "out" and one.back):
         expected, observed = "an answer", one.reason or "none"
     agrees = not expected
     return Verdict(source.name, target.name, one.family, way, kind, agrees, path, one, expected, observed)
 
 
-def diverges(path: Sequence[Stage], roles: dict[str, str], hops: Sequence[Hop]) -> tuple[str, str]:
-    """The first stage that the hops do not follow and what was seen instead; two empty texts when all agree."""
+def diverges(
+    path: Sequence[Stage],
+    roles: dict[str, str],
+    hops: Sequence[Hop],
+    owned: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[str, str]:
+    """The first stage that the hops do not follow and what was seen instead; two empty texts when all agree. `owned`
+    are the addresses of each namespace, for stages that say whose a packet bears."""
     left = list(hops)
     for stage in path:
+        if stage.lost:
+            break
         if stage.wire:
             while left and left[0].seen.netns not in roles.values():
                 if wrong := _headers(stage, left[0]):
@@ -97,7 +134,7 @@ def diverges(path: Sequence[Stage], roles: dict[str, str], hops: Sequence[Hop]) 
             return _named(stage, roles), f"{seen.place} {seen.direction}"
         if stage.table is not None and hop.table != stage.table:
             return _named(stage, roles), f"{seen.place} {seen.direction}, led by table {hop.table}"
-        if wrong := _headers(stage, hop):
+        if wrong := _headers(stage, hop) or _source(stage, hop, (owned or {}).get(roles.get(stage.src or "", ""), ())):
             return _named(stage, roles), wrong
     if left:
         return "the end of the path", f"{left[0].seen.place} {left[0].seen.direction}"
@@ -115,6 +152,13 @@ def _headers(stage: Stage, hop: Hop) -> str:
     if stage.port is not None and (udp is None or udp.dst != str(stage.port)):
         return f"{hop.seen.place} {hop.seen.direction}, UDP port {udp.dst if udp else 'none'}"
     return ""
+
+
+def _source(stage: Stage, hop: Hop, addresses: Sequence[str]) -> str:
+    inner = hop.seen.packet.inner
+    if stage.src is None or (inner and inner.src in addresses):
+        return ""
+    return f"{hop.seen.place} {hop.seen.direction}, from {inner.src if inner else 'no IP address'}"
 
 
 def _named(stage: Stage, roles: dict[str, str]) -> str:
