@@ -30,8 +30,13 @@ SILENCE_S = 300.0
 """How long the inner pytest may say nothing, seconds."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test once a kernel; a test marked `only("embedded")` on that one."""
+    """Each test once a kernel; a test marked `only("embedded")` on that one.
+
+    First of all hooks: a conftest found late is asked before fixtures with parameters and one found early after them,
+    and the outer and the inner pytest must give a test the same name.
+    """
     marks = [mark.args for mark in metafunc.definition.iter_markers("only")]
     wanted = [k for k in (OWN, "embedded") if not marks or k in marks[0] or (k == OWN and "machine" in marks[0])]
     kernels = [kernel for kernel in wanted if INSIDE in (None, kernel)]
@@ -122,8 +127,8 @@ def _kernel_of(item: pytest.Item) -> str:
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Outside: shows the inner pytest's reports in place of running the test."""
-    if INSIDE:
+    """Outside: shows the inner pytest's reports in place of running the test. (pytest asks for every item.)"""
+    if INSIDE or HERE not in item.path.parents:
         return None
     inners: dict[str, Inner] = item.session.__dict__.setdefault("podpath_inners", {})
     kernel = _kernel_of(item)
