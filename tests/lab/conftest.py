@@ -193,3 +193,13 @@ def make_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
 def lab(make_lab: Callable[..., Any]) -> Any:
     """hybridnet VXLAN on the preset `one-switch`, up."""
     return make_lab()
+
+
+@pytest.fixture
+def world() -> Iterator[Any]:
+    """Namespaces with an engine of their own, empty."""
+    from tests.lab.world import World
+
+    made = World()
+    yield made
+    made.close()

@@ -3,151 +3,36 @@ somebody changes by hand is repaired."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kernel import diff
-from kernel.engine import Engine
-from kernel.errors import BadInput, KernelRefused, MissingFeature
-from kernel.namespaces import Namespaces
+from kernel.errors import BadInput, KernelRefused
 from kernel.state import (
-    PARTS,
     Address,
     Bridge,
     Dummy,
-    Fdb,
     Gre,
     Ipip,
     Ipvlan,
     Link,
     Macvlan,
-    Neighbour,
     Netns,
-    NextHop,
     PortVlan,
     Route,
-    Rule,
-    Shaping,
     Sit,
     State,
-    Sysctl,
     Veth,
     Vlan,
     Vti,
     Vxlan,
-    merge,
 )
+from tests.lab.world import EVERYTHING, MAC_A, MAC_B, World, pair
 
 EMBEDDED = pytest.mark.only("embedded")
 """What the machine's kernel may lack."""
-MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
-
-
-class World:
-    """Namespaces and their engine."""
-
-    def __init__(self) -> None:
-        self.namespaces = Namespaces()
-        self.engine = Engine(self.namespaces)
-
-    def run(self, name: str, command: str) -> str:
-        done = self.namespaces.run(name, command.split())
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-        return done.stdout
-
-    def reaches(self, name: str, target: str, wait_s: int = 3) -> bool:
-        """One ping is answered; a device that was just made may lose the first."""
-        return self.namespaces.run(name, ["ping", "-c1", "-i0.2", f"-w{wait_s}", target]).returncode == 0
-
-    def settle(self, state: State) -> None:
-        """Applies, and checks that nothing is left to do and that the kernel has what is wanted."""
-        self.engine.apply(state)
-        assert self.engine.plan(state) == []
-        assert self.engine.apply(state).messages == 0
-        wanted = diff.ends(state)
-        for ns in state.namespaces:
-            actual = self.engine.read(ns.name)
-            there = {link.name: link for link in actual.links}
-            assert set(there) == set(wanted[ns.name])
-            for name, link in wanted[ns.name].items():
-                assert diff.fits(ns.name, link, there[name]), f"{there[name]} is not {link}"
-                assert diff.settled(link, there[name]), f"{there[name]} is not {link}"
-            for part in ("port_vlans", "addresses", "routes", "rules", "neighbours", "fdb", "sysctls"):
-                assert _comparable(getattr(actual, part)) == _comparable(getattr(ns, part)), part
-
-
-def _comparable(items: tuple[Any, ...]) -> set[Any]:
-    """Without what the kernel fills in where a state leaves it open."""
-    return {replace(item, dev=None, scope="global") if isinstance(item, Route) and item.via else item for item in items}
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    yield made
-    made.engine.close()
-    made.namespaces.close()
-
-
-def pair(**more: Any) -> State:
-    """Namespaces a and b with a link between them."""
-    veth = Veth("eth0", mac=MAC_A, mtu=1400, peer_netns="b", peer=Link("eth0", mac=MAC_B, mtu=1400))
-    a = Netns("a", links=(veth,), addresses=(Address("eth0", "192.0.2.1/24"), Address("eth0", "2001:db8::1/64")))
-    b = Netns("b", addresses=(Address("eth0", "192.0.2.2/24"), Address("eth0", "2001:db8::2/64")))
-    return State((a.plus(Netns("a", **more)), b))
-
-
-EVERYTHING = pair(
-    links=(
-        Vxlan("vx", mac="02:00:00:00:00:01", mtu=1350, vni=42, dev="eth0", local="192.0.2.1", port=4789),
-        Bridge("br0", mac="02:00:00:00:00:02"),
-        Vxlan("vx6", mtu=1300, vni=43, dev="eth0", local="2001:db8::1", port=4790, learning=True, master="br0"),
-        Macvlan("mv", dev="eth0", mode="bridge", mac="02:00:00:00:00:03"),
-        Macvlan("over-vx", dev="vx", mode="private", mac="02:00:00:00:00:04", up=False),
-    ),
-    addresses=(Address("vx", "10.0.0.1/32"), Address("mv", "10.1.0.1/24", noprefixroute=True, scope="host")),
-    routes=(
-        Route("0.0.0.0/0", dev="eth0", via="192.0.2.2"),
-        Route("::/0", via="2001:db8::2"),
-        Route("10.2.0.0/16", dev="vx", via="10.0.0.2", onlink=True, proto=80, mtu=1300),
-        Route("10.3.0.0/16", kind="blackhole", proto=80),
-        Route("10.4.0.0/16", kind="throw", table=40000),
-        Route("10.4.0.0/24", dev="eth0", table=40000, scope="link", src="192.0.2.1"),
-        Route("2001:db8:4::/64", kind="throw", table=40000),
-        Route("10.5.0.0/24", dev="eth0", metric=1024),
-        Route("10.6.0.0/24", hops=(NextHop("eth0", "192.0.2.2"), NextHop("eth0", "192.0.2.3", weight=3))),
-        Route("2001:db8:6::/64", hops=(NextHop("eth0", "2001:db8::2"), NextHop("eth0", "2001:db8::3"))),
-        Route("10.7.0.0/24", via="2001:db8::2", dev="eth0"),
-    ),
-    rules=(
-        Rule(1, 40000),
-        Rule(2, 40000, 6),
-        Rule(3, 40001, fwmark=0x20, fwmask=0x20),
-        Rule(4, 10000, src="10.2.0.0/16", fwmark=0, fwmask=0x4040),
-        Rule(512, 254, dst="10.1.0.9/32", iif="mv"),
-    ),
-    neighbours=(
-        Neighbour("vx", "10.0.0.2", "02:00:00:00:00:09"),
-        Neighbour("mv", "10.1.0.9", "02:00:00:00:00:08", state="noarp"),
-        Neighbour("eth0", "10.9.9.9", proxy=True),
-        Neighbour("eth0", "2001:db8::99", proxy=True),
-    ),
-    fdb=(
-        Fdb("vx", "02:00:00:00:00:09", "192.0.2.2"),
-        Fdb("vx", "00:00:00:00:00:00", "192.0.2.2"),
-        Fdb("vx", "00:00:00:00:00:00", "192.0.2.3"),
-        Fdb("vx6", "02:00:00:00:00:0c", "2001:db8::2"),
-    ),
-    sysctls=(
-        Sysctl("net.ipv4.ip_forward", "1"),
-        Sysctl("net.ipv4.conf.eth0.proxy_arp", "1"),
-        Sysctl("net.ipv6.neigh.vx.app_solicit", "1"),
-    ),
-)
 
 
 def test_what_is_made_is_read_back(world: World) -> None:
@@ -374,88 +259,3 @@ def test_mistakes_are_found_before_anything_is_made(world: World) -> None:
             world.engine.apply(state)
         assert message in str(told.value)
         assert world.namespaces.names == ()
-
-
-# -- whole modes -----------------------------------------------------------------------------------------
-
-
-def planned(key: str) -> State:
-    from cluster.lab import features, plan
-    from plugins.registry import mode
-    from topologies.spec import preset
-
-    found = mode(*key.split("-", 1))
-    return plan(preset(found.preset or "default"), *key.split("-", 1), features()).state
-
-
-def possible() -> list[str]:
-    """The modes that this kernel can run."""
-    from cluster.lab import features
-    from plugins.registry import MODES, mode
-
-    return [key for key in MODES if mode(*key.split("-", 1)).needs <= features() and _has(planned, key)]
-
-
-def _has(make: Callable[[str], State], key: str) -> bool:
-    try:
-        return bool(make(key))
-    except MissingFeature:  # of the topology
-        return False
-
-
-def test_a_lab_goes_from_mode_to_mode_and_leaves_nothing_behind(world: World, on_kernel: str) -> None:
-    from plugins.registry import MODES
-
-    keys = possible()
-    assert {"hybridnet-vxlan", "calico-bgp"} <= set(keys)
-    assert on_kernel != "embedded" or keys == list(MODES)
-    first = {}
-    for key in [*keys, keys[0]]:
-        state = planned(key)
-        wanted = world.engine.plan(state)
-        done = world.engine.apply(state)
-        assert bool(wanted) == bool(done.made + done.removed), key
-        assert world.engine.plan(state) == [], key
-        assert world.engine.apply(state).messages == 0, key
-        first = first or {name: content(world, name) for name in state.names}
-    assert {name: content(world, name) for name in first} == first
-
-
-BREAKING = {
-    "filter rule": "{iptables} -t nat -D POSTROUTING 1",
-    "one more filter rule": "{iptables} -t mangle -A FORWARD -j DROP",
-    "IPv6 filter rule": "{ip6tables} -t mangle -F",
-    "set": "ipset del HYBR-NODE-IP 192.168.1.2",
-    "qdisc": "tc qdisc del dev eth0 root",
-    "rate": "tc qdisc change dev eth0 root tbf rate 1mbit burst 10k latency 50ms",
-}
-
-
-def test_filters_sets_and_queueing_are_repaired(world: World) -> None:
-    from kernel.firewall import backend
-
-    hybridnet, kind = planned("hybridnet-vxlan"), backend()
-    node = next(name for name in hybridnet.names if hybridnet[name].filters)
-    state = merge((hybridnet, State((Netns(node, shaping=(Shaping("eth0", rate_bps=10_000_000),)),))))
-    world.engine.apply(state)
-    before = _saved(world, node, kind)
-    for what, command in BREAKING.items():
-        world.run(node, command.format(iptables=f"iptables-{kind}", ip6tables=f"ip6tables-{kind}"))
-        assert world.engine.plan(state), f"{what}: the plan does not see it"
-        world.engine.apply(state)
-        assert world.engine.plan(state) == [], what
-        assert _saved(world, node, kind) == before, what
-
-
-def _saved(world: World, node: str, kind: str) -> list[str]:
-    """Rules, sets and disciplines, without comments, counters and the sets' random numbers."""
-    commands = (f"iptables-{kind}-save", f"ip6tables-{kind}-save", "ipset save", "tc qdisc show dev eth0")
-    lines = [line for command in commands for line in world.run(node, command).splitlines()]
-    return sorted(re.split(r" \[|initval", line)[0] for line in lines if not line.startswith("#"))
-
-
-def content(world: World, name: str) -> dict[str, list[str]]:
-    """What is there, in no order, and without MACs: those that nobody stated are random."""
-    actual = world.engine.read(name)
-    links = tuple(replace(link, mac=None) for link in actual.links)
-    return {part: sorted(map(str, getattr(replace(actual, links=links), part))) for part in PARTS}

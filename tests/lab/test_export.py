@@ -13,7 +13,7 @@ import pytest
 from kernel import diff
 from kernel.export import as_ip
 from kernel.state import Bridge, Dummy, FilterRule, Gre, Ipip, Ipvlan, Netns, PortVlan, Sit, State, Vlan, Vti, merge
-from tests.lab.test_engine import EVERYTHING, pair, planned
+from tests.lab.world import EVERYTHING, pair, planned
 
 INSPECTOR = """
 import pickle, sys
