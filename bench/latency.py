@@ -7,11 +7,13 @@ process woken in between. The same loop over the loopback device is the `overhea
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -22,6 +24,8 @@ Proto = Literal["udp", "tcp"]
 DEADLINE_S = 5
 """An answer later than this is no answer."""
 PAYLOAD = b"podpath!" * 8
+SLOTS = 26
+"""Histogram slots a decade: 9 % apart."""
 
 
 class Enters(Protocol):
@@ -42,27 +46,49 @@ class Latency:
     p50: float
     p90: float
     p99: float
+    p999: float
+    slots: tuple[tuple[float, int], ...] = ()
+    """How they are spread: (upper bound, how many), the bounds 26 a decade."""
 
 
 def measure(
     namespaces: Enters, source: str, target: str, address: str, proto: Proto = "udp", count: int = 2000
 ) -> Latency:
     """`count` round trips from namespace `source` to `address` in `target`, after one that is reported apart."""
-    kind = socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with ends(namespaces, source, target, address, proto) as (near, far):
+        return _udp(near, far, count) if proto == "udp" else _tcp(near, far, count)
+
+
+@contextmanager
+def ends(
+    namespaces: Enters, source: str, target: str, address: str, proto: Proto
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A socket in `source` and one in `target` that is bound to `address`; each waits DEADLINE_S at most. A failure
+    while they are used is raised as PodpathError."""
     with namespaces.inside(target):
-        far = socket.socket(family, kind)
+        far = opened(address, proto)
     with namespaces.inside(source):
-        near = socket.socket(family, kind)
+        near = opened(address, proto)
     with far, near:
-        for sock in (far, near):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", DEADLINE_S, 0))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", DEADLINE_S, 0))
         try:
             far.bind((address, 0))
-            return _udp(near, far, count) if proto == "udp" else _tcp(near, far, count)
+            yield near, far
         except OSError as problem:
             raise PodpathError(f"no {proto} answer from {address} ({target}) to {source}: {problem}") from problem
+
+
+def opened(address: str, proto: Proto) -> socket.socket:
+    """A socket of the address's family in this thread's namespace."""
+    kind = socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    patient(sock)
+    return sock
+
+
+def patient(sock: socket.socket) -> None:
+    """Makes calls on it fail after DEADLINE_S."""
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", DEADLINE_S, 0))
 
 
 def _udp(near: socket.socket, far: socket.socket, count: int) -> Latency:
@@ -86,7 +112,7 @@ def _tcp(near: socket.socket, far: socket.socket, count: int) -> Latency:
     with served:
         for sock in (near, served):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        served.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", DEADLINE_S, 0))
+        patient(served)
 
         def once() -> None:
             near.send(PAYLOAD)
@@ -103,7 +129,14 @@ def _times(once: Callable[[], None], count: int, first: float | None) -> Latency
         once()
         samples.append((time.perf_counter_ns() - before) / 1000)
     rest = samples[1:]
-    return Latency(count, samples[0] if first is None else first, *(percentile(rest, p) for p in (50, 90, 99)))
+    p50, p90, p99, p999 = (percentile(rest, p) for p in (50, 90, 99, 99.9))
+    return Latency(count, samples[0] if first is None else first, p50, p90, p99, p999, spread(rest))
+
+
+def spread(samples: Sequence[float]) -> tuple[tuple[float, int], ...]:
+    """A histogram with bounds evenly apart in the logarithm, SLOTS a decade; empty slots are left out."""
+    counts = Counter(math.ceil(math.log10(sample) * SLOTS) for sample in samples)
+    return tuple((round(10 ** (slot / SLOTS), 3), counts[slot]) for slot in sorted(counts))
 
 
 def overhead(namespaces: Enters, name: str, proto: Proto = "udp", count: int = 2000) -> Latency:

@@ -1,4 +1,4 @@
-"""Results as tables for people and as JSON for programs."""
+"""Bring-up results as a table for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -66,32 +66,6 @@ def show_bringup(rows: Sequence[Row], console: Console | None = None) -> None:
     for row in rows:
         if row.get("error"):
             out.print(f"{row['tool']} {row['size']} failed: {row['error']}", markup=False, highlight=False)
-
-
-def show_pods(result: Mapping[str, Any], console: Console | None = None) -> None:
-    """The table of bench.pods."""
-    columns = ("mode", "MTU", "TCP Gbit/s", "x raw", "UDP p50 us", "p90", "p99", "first", "TCP p50 us", "x raw")
-    table = _table(f"Pod to pod on another node, medians of {result['rounds']} rounds; {_where()}", columns)
-    for row in result["medians"]:
-        if row["bits_per_second"] is None:
-            continue
-        udp, tcp = row["udp"], row["tcp"]
-        table.add_row(
-            row["mode"],
-            number(row["mtu"], 0),
-            number(row["bits_per_second"] / 1e9),
-            number(row["throughput_against_raw"]),
-            *(number(udp[key], 1) for key in ("p50", "p90", "p99", "first")),
-            number(tcp["p50"], 1),
-            number(row["latency_against_raw"]),
-        )
-    out = console or Console()
-    out.print(table)
-    for row in result["medians"]:
-        if row.get("error"):
-            out.print(f"{row['mode']} failed: {row['error']}", markup=False, highlight=False)
-        if row.get("overhead") is not None:
-            out.print(f"{row['mode']}: the same UDP loop over loopback takes {row['overhead']:.1f} us (p50)")
 
 
 def _where() -> str:

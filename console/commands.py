@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from console.parser import PROGRAM, Number, OneOf, Parser
+from console.parser import PROGRAM, Number, OneOf, Parser, percent
 from kernel.places import HOME, KERNELS
 from plugins.registry import MODES
 
@@ -218,17 +218,57 @@ def _demo(commands: Any) -> None:
 
 
 def _bench(commands: Any) -> None:
-    summary = "throughput and latency between pods of two nodes, mode by mode, against the links alone"
-    examples = ("bench --modes raw,hybridnet-vxlan,calico-bgp", "bench --rounds 5 --json out.json")
+    summary = "throughput, latency and cost between pods, mode by mode, against the links alone"
+    examples = (
+        "bench --quick --modes raw,hybridnet-vxlan,calico-bgp",
+        "bench --modes all --full --report out/",
+        "bench --report out/ --resume",
+        "bench show out/",
+        "bench compare base/ head/ --fail-over 5%",
+    )
     parser = _command(commands, "bench", "console.measure:bench", summary, *examples)
     modes = "raw,hybridnet-vxlan,calico-bgp"
-    parser.add_argument("--modes", default=modes, metavar="LIST", help=f"raw, PLUGIN-MODE, ... (default: {modes})")
-    seconds = Number("--seconds", float, 0.1, LONGEST_WAIT_S, "seconds")
-    _number(parser, seconds, default=3.0, help="length of one throughput run (default: 3)")
-    _number(parser, Number("--rounds", int, 1, 100, "rounds"), default=3, help="how often (default: 3)")
-    parser.add_argument("--json", metavar="FILE", nargs="?", const="-", help="write JSON there; without FILE print it")
+    meaning = f"raw, PLUGIN-MODE, ... or all (default: {modes})"
+    parser.add_argument("--modes", default=modes, metavar="LIST", help=meaning)
+    parser.add_argument("--metrics", metavar="LIST", help="tcp_1, tcp_8, udp_rr, tcp_rr, udp_64, connect, ping, ...")
+    parser.add_argument("--scenarios", metavar="LIST", help="pod-cross, pod-same, node (default: pod-cross)")
+    settings = "unlimited, no-offload, shaped-1500, shaped-9000 (default: unlimited,shaped-1500)"
+    parser.add_argument("--settings", metavar="LIST", help=settings)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="the least that says something: a minute for four modes")
+    size.add_argument("--full", action="store_true", help="every metric, scenario and setting, 12 rounds")
+    seconds = Number("--seconds", float, 1, LONGEST_WAIT_S, "seconds")
+    _number(parser, seconds, help="length of one throughput run (default: 2)")
+    _number(parser, Number("--rounds", int, 1, 100, "rounds"), help="how often (default: 5)")
+    precision = "stop early where ratios to raw are as precise as this, such as 2%%"
+    parser.add_argument("--precision", type=percent("--precision"), metavar="N%", help=precision)
+    rate = Number("--rate", float, 1, 10**5, "Mbit/s")
+    _number(parser, rate, help="of shaped links, in Mbit/s (default: 1000, on the embedded kernel 100)")
+    _number(parser, Number("--seed", int, 0, 2**31, "any kind"), help="of the order in each round (default: 1)")
+    parser.add_argument("--report", metavar="DIR", help="folder for JSON, CSV, Markdown, HTML (default: one in runs/)")
+    parser.add_argument("--resume", action="store_true", help="go on with the report in --report DIR")
+    parser.add_argument("--json", action="store_const", const="-", help="print JSON instead of text")
     parser.add_argument("--inside", metavar="FOLDER", help=argparse.SUPPRESS)
     _kernel(parser)
+    _bench_reports(parser)
+
+
+def _bench_reports(parser: argparse.ArgumentParser) -> None:
+    """What is done with reports that are there."""
+    reports = parser.add_subparsers(dest="what", metavar="show|compare", parser_class=Parser, title="reports")
+    parser_show = reports.add_parser("show", help="show a report")
+    parser_show.add_argument("report_file", metavar="FILE", help="a bench.json, or the folder that holds one")
+    parser_show.add_argument("--json", action="store_const", const="-", help="print JSON instead of text")
+    parser_show.set_defaults(work="console.measure:show", parser=parser_show)
+    parser_compare = reports.add_parser("compare", help="test whether HEAD is worse than BASE; status 1 if it is")
+    parser_compare.add_argument("base", metavar="BASE", help="a bench.json, or the folder that holds one")
+    parser_compare.add_argument("head", metavar="HEAD", help="another one, of the same machine and kernel")
+    meaning = "how much worse fails, when it is told apart (default: 5%%)"
+    check = percent("--fail-over")
+    parser_compare.add_argument("--fail-over", type=check, default=0.05, metavar="N%", help=meaning)
+    parser_compare.add_argument("--force", action="store_true", help="compare what was measured on different machines")
+    parser_compare.add_argument("--json", action="store_const", const="-", help="print JSON instead of text")
+    parser_compare.set_defaults(work="console.measure:compare", parser=parser_compare)
 
 
 COMMANDS: dict[str, Callable[[Any], None]] = {

@@ -89,6 +89,15 @@ class Number:
         return value
 
 
+def percent(option: str) -> Callable[[str], float]:
+    """The value of an option that takes a share written as 5%; it becomes 0.05."""
+
+    def read(text: str) -> float:
+        return Number(option, float, 0.01, 1000, "percent, such as 5%")(text.removesuffix("%")) / 100
+
+    return read
+
+
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The parsed arguments; no command means `up`. Raises BadInput; `--help` ends the process as argparse does it."""
     from console.commands import COMMANDS, build

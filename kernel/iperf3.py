@@ -1,4 +1,4 @@
-"""iperf3 between two namespaces: one stream, the bit rates that both ends saw."""
+"""iperf3 between two namespaces: the bit rates that both ends saw."""
 
 from __future__ import annotations
 
@@ -61,18 +61,25 @@ def measure(
     *,
     udp: str | None = None,
     port: int = PORT,
+    streams: int = 1,
+    reverse: bool = False,
+    omit: int = 0,
 ) -> Throughput:
-    """A run of `seconds` from namespace `source` to `target`, which holds `address`: TCP, or UDP at the rate `udp`,
-    such as "10M". Raises MissingTool, and PodpathError with iperf3's own words."""
+    """A run of `seconds` (whole ones, at least 1: iperf3 takes no others) from namespace `source` to `target`, which
+    holds `address`: TCP, or UDP at the rate `udp`, such as "10M". `reverse` sends the other way, `omit` seconds before
+    the run do not count. Raises MissingTool, and PodpathError with iperf3's own words."""
+    seconds = max(1, round(seconds))
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     server = namespaces.spawn(target, ["iperf3", "-s", "-1", "-p", str(port), "--forceflush"], **pipes)
-    watchdog = threading.Timer(seconds + 2 * SLACK_S, server.kill)
+    watchdog = threading.Timer(seconds + omit + 2 * SLACK_S, server.kill)
     watchdog.daemon = True
     watchdog.start()
     try:
         _listening(server)
-        argv = ["iperf3", "-c", address, "-p", str(port), "-t", f"{seconds:g}", "--json", "--connect-timeout", "5000"]
-        return parse(_output(namespaces.spawn(source, [*argv, *(["-u", "-b", udp] if udp else [])], **pipes), seconds))
+        argv = ["iperf3", "-c", address, "-p", str(port), "-t", str(seconds), "--json", "--connect-timeout", "5000"]
+        argv += [*(["-u", "-b", udp] if udp else []), *(["-R"] if reverse else [])]
+        argv += [*(["-P", str(streams)] if streams > 1 else []), *(["-O", str(omit)] if omit else [])]
+        return parse(_output(namespaces.spawn(source, argv, **pipes), seconds + omit))
     finally:
         watchdog.cancel()
         server.kill()

@@ -58,7 +58,8 @@ def test_defaults() -> None:
     trace = parser.arguments(["trace", "a", "b"])
     assert (trace.probe, trace.family, trace.size, trace.timeout) == ("icmp", 4, None, 2.0)
     bench = parser.arguments(["bench"])
-    assert (bench.seconds, bench.rounds, bench.json) == (3.0, 3, None)
+    assert (bench.seconds, bench.rounds, bench.json, bench.precision) == (None, None, None, None)
+    assert parser.arguments(["bench", "--precision", "2%"]).precision == 0.02
 
 
 def test_options_alone_mean_up() -> None:

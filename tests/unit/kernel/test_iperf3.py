@@ -44,6 +44,7 @@ def test_a_failed_client_is_a_message(text: str) -> None:
 def test_the_client_starts_once_the_server_listens() -> None:
     spaces = Scripted(a=f"print({json.dumps(GOOD)!r})", b=LISTENS)
     assert iperf3.measure(spaces, "a", "b", "10.0.0.2", 0.5).bits_per_second == 1.5e9
+    assert spaces.asked[1][spaces.asked[1].index("-t") + 1] == "1"  # iperf3 takes no fractions
     assert [asked[:3] for asked in spaces.asked] == [["b", "iperf3", "-s"], ["a", "iperf3", "-c"]]
 
 
@@ -57,5 +58,5 @@ def test_a_server_that_stops_says_why() -> None:
 def test_a_silent_client_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(iperf3, "SLACK_S", 0.3)
     spaces = Scripted(a="import time; time.sleep(60)", b=LISTENS)
-    with pytest.raises(PodpathError, match="no answer in 0.4 s"):
-        iperf3.measure(spaces, "a", "b", "10.0.0.2", 0.1)
+    with pytest.raises(PodpathError, match="no answer in 1.3 s"):
+        iperf3.measure(spaces, "a", "b", "10.0.0.2", 1)
