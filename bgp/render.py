@@ -86,11 +86,11 @@ def _announced(router: Router, family: str) -> Iterator[str]:
     yield " !"
     yield f" address-family {family} unicast"
     yield from (f"  network {prefix}" for prefix in networks)
-    for peer in peers:
-        yield f"  neighbor {peer.address} activate"
+    for peer in peers:  # activated at last: what is said of a session afterwards resets it
         if peer.client:
             yield f"  neighbor {peer.address} route-reflector-client"
         yield f"  neighbor {peer.address} route-map {OWN_ONLY if peer.own_only else TO_PEERS}{_suffix(family)} out"
+        yield f"  neighbor {peer.address} activate"
     yield "  maximum-paths ibgp 16"
     yield " exit-address-family"
 

@@ -1,6 +1,7 @@
 """BIRD's part, which FRR plays here: who peers with whom, what is announced, what gets into the kernel.
 
-A session for each family, as BIRD and BIRD6 have them (confd/pkg/backends/calico/bgp_processor.go).
+A session for each family, as BIRD and BIRD6 have them (confd/pkg/backends/calico/bgp_processor.go). confd makes the end
+with the lesser address passive; here both dial, since a passive FRR costs a second at the start.
 """
 
 from __future__ import annotations
