@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 from kernel.namespaces import Namespaces
 from kernel.state import Ipvlan, Link, Macvlan, Sit, Vlan, Vxlan
 from paths.fib import Lookup
-from paths.model import Hop, Layer, Sighting
+from paths.model import Hop, Sighting
 from paths.space import Space
 from paths.wires import Wires
 
@@ -37,8 +38,14 @@ class Explainer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def hops(self, path: Sequence[Sighting]) -> Iterator[Hop]:
-        """Each sighting of a chain with what happened since the one before."""
+    def hops(self, path: Sequence[Sighting], answer: bool = False) -> Iterator[Hop]:
+        """Each sighting of a chain with what happened since the one before. In an `answer` (or an error) a changed
+        destination is the probe's source translation undone."""
+        for hop, before in zip(self._plain(path), (None, *path), strict=False):
+            changed = tuple(_rewritten(before, hop.seen, answer)) if before else ()
+            yield replace(hop, why=(*hop.why, *changed))
+
+    def _plain(self, path: Sequence[Sighting]) -> Iterator[Hop]:
         before: Sighting | None = None
         for one in path:
             yield self._hop(before, one)
@@ -129,16 +136,15 @@ class Explainer:
         """By the routing tables of the namespace; without `before` it was sent from here. Routers between two ends of a
         tunnel see its outer header only."""
         header = now.packet.outer
-        changed = tuple(_rewritten(before, header)) if header else ()
         if header is None or now.direction == "in":
-            return Hop(now, "arrives", changed)
+            return Hop(now, "arrives")
         space = self.space(now.netns)
         was = (before.packet.outer if before else None) or header
         iif = before.device if before else None
         lookup = self.way_out(space, was.dst, was.src, iif, now.device)
         if lookup.dev != now.device and header.dst != was.dst:
             lookup = self.way_out(space, header.dst, was.src, iif, now.device)
-        why = (str(lookup), *_neighbour(space, lookup, now, header.dst), *changed)
+        why = (str(lookup), *_neighbour(space, lookup, now, header.dst))
         return Hop(now, "routed" if before else "sent", why, lookup.rule, lookup.table)
 
     @staticmethod
@@ -176,10 +182,12 @@ def _neighbour(space: Space, lookup: Lookup, now: Sighting, target: str) -> Iter
             yield f"neighbour {hop} is {neigh.mac} ({neigh.state})"
 
 
-def _rewritten(before: Sighting | None, header: Layer) -> Iterator[str]:
-    """NAT shows as addresses that differ between two sightings."""
-    was = before.packet.outer if before else None
-    if was and was.src != header.src:
-        yield f"source {was.src} became {header.src}: SNAT"
-    if was and was.dst != header.dst:
-        yield f"destination {was.dst} became {header.dst}: DNAT"
+def _rewritten(before: Sighting, now: Sighting, answer: bool) -> Iterator[str]:
+    """NAT shows as addresses that differ between two sightings of the same kind."""
+    was, header = before.packet.outer, now.packet.outer
+    if was is None or header is None or (before.packet.tunnel is None) != (now.packet.tunnel is None):
+        return
+    if was.src != header.src:
+        yield f"source {was.src} became {header.src}: {'DNAT undone' if answer else 'SNAT'}"
+    if was.dst != header.dst:
+        yield f"destination {was.dst} became {header.dst}: {'SNAT undone' if answer else 'DNAT'}"

@@ -3,13 +3,18 @@ throw goes on to the next rule (ip-rule(8), net/ipv4/fib_rules.c). Pure: the sta
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import Literal
 
 from kernel.state import LOCAL, MAIN, Netns, Route, Rule
 
+ip_address = functools.lru_cache(4096)(ipaddress.ip_address)
+ip_interface = functools.lru_cache(4096)(ipaddress.ip_interface)
+ip_network = functools.lru_cache(4096)(ipaddress.ip_network)
+"""Texts are read again and again on one packet's way."""
 DEFAULT_TABLE = 253
 TABLES = {LOCAL: "local", MAIN: "main", DEFAULT_TABLE: "default"}
 DEFAULTS = ("0.0.0.0/0", "::/0")
@@ -34,6 +39,7 @@ class Lookup:
     rule: int | None = None
     mark: int = 0
     error: str = ""
+    src: str | None = None
 
     def __str__(self) -> str:
         """As `ip route` says it, with the rule that led there."""
@@ -64,7 +70,8 @@ def lookup(ns: Netns, dst: str, src: str | None = None, mark: int = 0, iif: str 
             continue
         kind = "local" if rule.table == LOCAL else best.kind
         dev, via = (best.hops[0].dev, best.hops[0].via) if best.hops else (best.dev, best.via)
-        found = Lookup(rule.table, kind, best.dst, via, dev, rule.priority, mark, ENDS.get(best.kind, ""))
+        error = ENDS.get(best.kind, "")
+        found = Lookup(rule.table, kind, best.dst, via, dev, rule.priority, mark, error, best.src)
         return found if dev or not via else _through(ns, found, family)
     return Lookup(mark=mark, error=NOWHERE)
 
@@ -97,7 +104,8 @@ def _routes(ns: Netns, family: int) -> Iterator[Route]:
         here = ip_interface(item.address)
         if here.version != family or item.dev in down:
             continue
-        yield Route(str(ip_network(here.ip)), dev=item.dev, table=LOCAL)
+        if item.own:
+            yield Route(str(ip_network(here.ip)), dev=item.dev, table=LOCAL)
         if not item.noprefixroute and here.network.num_addresses > 1:
             yield Route(str(here.network), dev=item.dev, scope="link", metric=CONNECTED_6 if family == 6 else 0)
 

@@ -103,6 +103,61 @@ class Hop:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One device that a predicted packet is to be seen on. `tag` is the 802.1Q VLAN, `tunnel` the encapsulation; rule,
+    table and `why` are the route that led out by it, `next_hop` says who answers for its next hop and why."""
+
+    netns: str
+    device: str
+    direction: Direction
+    action: str = ""
+    tag: int | None = None
+    tunnel: str = ""
+    table: int | None = None
+    rule: int | None = None
+    why: str = ""
+    next_hop: str = ""
+    src: str = ""
+    dst: str = ""
+    """Addresses of the innermost IP header."""
+
+    @property
+    def place(self) -> str:
+        """namespace:device"""
+        return f"{self.netns}:{self.device}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"netns": self.netns, "device": self.device, "direction": self.direction} | {
+            name: getattr(self, name)
+            for name in ("action", "tag", "tunnel", "table", "rule", "why", "next_hop", "src", "dst")
+        }
+
+    def __str__(self) -> str:
+        tunnel = f", in {self.tunnel}" if self.tunnel else ""
+        tag = f", VLAN {self.tag}" if self.tag else ""
+        ends = f", {self.src} > {self.dst}" if self.src else ""
+        return f"{self.place} {self.direction}{tunnel}{tag}{ends}" + (f": {self.why}" if self.why else "")
+
+
+@dataclass(frozen=True)
+class Parting:
+    """Where the observed way (`way` is "out" or "back") is first another one; `number` counts its hops from 0."""
+
+    way: str
+    number: int
+    expected: str
+    observed: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"way": self.way, "number": self.number, "expected": self.expected, "observed": self.observed}
+
+    def __str__(self) -> str:
+        return f"expected {self.expected}; observed {self.observed}"
+
+
+@dataclass(frozen=True)
 class Setting:
     """What the probe was sent in: a lab of this plugin and mode, on this kernel."""
 
@@ -132,6 +187,11 @@ class Trace:
     rtt_us: float | None = None
     errors: tuple[Hop, ...] = ()
     """The way of the ICMP error about the probe or its answer, if there was one."""
+    expected: tuple[Step, ...] = ()
+    expected_back: tuple[Step, ...] = ()
+    """The ways that the wanted state predicts (paths.predict)."""
+    parting: Parting | None = None
+    """Where prediction and observation first part."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -160,6 +220,9 @@ class Trace:
             "forward": self._hops(self.forward),
             "return": self._hops(self.back),
             "icmp_error": self._hops(self.errors),
+            "expected_forward": [step.to_json() for step in self.expected],
+            "expected_return": [step.to_json() for step in self.expected_back],
+            "parting": self.parting.to_json() if self.parting else None,
             "notes": list(self.notes),
         }
 

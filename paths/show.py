@@ -11,7 +11,7 @@ from paths.paint import Paint, wrapped
 WIDTH = 100
 """Columns, when nobody says how many there are."""
 ARROWS = {"out": "→", "in": "←"}
-ACTIONS = {"encapsulated": "magenta", "decapsulated": "magenta", "tagged": "magenta", "untagged": "magenta"}
+ACTIONS = dict.fromkeys(("encapsulated", "decapsulated", "tagged", "untagged"), "magenta")
 QUIET = ("arrives",)
 COLUMN = 57
 """Where headers begin on a device's line; narrower screens have them below it."""
@@ -33,6 +33,7 @@ def tree(trace: Trace, color: bool = False, width: int = WIDTH) -> str:
 
 
 def _title(trace: Trace, paint: Paint) -> Iterator[str]:
+    """Who sent what to whom, and where."""
     (source, target), setting = trace.addresses, trace.setting
     yield f"{paint(f'{trace.source} → {trace.target}', 'bold')}   {trace.probe.upper()}, {source} → {target}"
     yield paint(f"{setting.plugin} {setting.mode} on the {setting.kernel}", "dim")
@@ -40,35 +41,51 @@ def _title(trace: Trace, paint: Paint) -> Iterator[str]:
 
 def _way(trace: Trace, name: str, hops: Sequence[Hop], paint: Paint, width: int) -> Iterator[str]:
     """One direction."""
-    first, last = hops[0].seen, hops[-1].seen
-    more = max(hop.seen.length for hop in hops) - first.length
-    grown = f", up to {more} bytes of encapsulation" if more > 0 else ""
-    took = (last.time_ns - first.time_ns) / 1000
-    yield paint(name, "bold") + paint(f"   {len(hops)} devices in {took:.0f} µs{grown}", "dim")
+    yield paint(name, "bold") + paint(_summary(hops), "dim")
     texts = list(headers(hops))
     beside = all(COLUMN + len(text) <= width for text in texts)
-    groups = [list(group) for _, group in groupby(range(len(hops)), lambda number: hops[number].seen.netns)]
-    for group in groups:
-        ending = group is groups[-1]
+    numbers = [list(group) for _, group in groupby(range(len(hops)), lambda number: hops[number].seen.netns)]
+    for group in numbers:
+        ending = group is numbers[-1]
         yield paint("└─ " if ending else "├─ ", "dim") + paint(hops[group[0]].seen.netns, "bold")
         guide = paint("   " if ending else "│  ", "dim")
         for number in group:
-            for line in _hop(trace, hops[number], number + 1, texts[number], paint, width - 3, beside):
-                yield guide + line
+            lines = _hop(trace, hops[number], number + 1, texts[number] if beside else "", paint)
+            below = _details(hops[number], "" if beside else texts[number], paint, width - 3)
+            yield from (
+                guide + line for line in (*lines, *below, *_expected(trace, name, number + 1, paint, width - 3))
+            )
 
 
-def _hop(trace: Trace, hop: Hop, number: int, text: str, paint: Paint, width: int, beside: bool) -> Iterator[str]:
-    """The line of one device, and what is known of it below."""
+def _summary(hops: Sequence[Hop]) -> str:
+    first, last = hops[0].seen, hops[-1].seen
+    more = max(hop.seen.ip_length for hop in hops) - first.ip_length
+    grown = f", up to {more} bytes of encapsulation" if more > 0 else ""
+    return f"   {len(hops)} devices in {(last.time_ns - first.time_ns) / 1000:.0f} µs{grown}"
+
+
+def _expected(trace: Trace, way: str, number: int, paint: Paint, width: int) -> Iterator[str]:
+    """What should have come next, where prediction and observation part."""
+    one = trace.parting
+    if one and (one.way, one.number) == (way, number):
+        for place, line in enumerate(wrapped(f"expected next: {one.expected}", width - DETAIL, 2)):
+            yield paint(("   ✘ " if not place else " " * DETAIL) + line, "red")
+
+
+def _hop(trace: Trace, hop: Hop, number: int, text: str, paint: Paint) -> Iterator[str]:
+    """The line of one device."""
     seen = hop.seen
     at = f"{trace.at_us(seen):.0f} µs"
     action = paint(f"{hop.action:<12}", ACTIONS.get(hop.action, "dim" if hop.action in QUIET else "cyan"))
     line = f"{paint(f'{number:2}', 'dim')} {ARROWS[seen.direction]} {paint(f'{seen.device:<15}', 'bold')}"
-    line += f" {seen.length:>5} B {at:>9}  {action}"
-    yield line + (f"  {text}" if beside and text else "")
-    details = [] if hop.action in QUIET and not hop.rule else list(hop.why)
-    if text and not beside:
+    yield line + f" {seen.length:>5} B {at:>9}  {action}" + (f"  {text}" if text else "")
+
+
+def _details(hop: Hop, text: str, paint: Paint, width: int) -> Iterator[str]:
+    """What is known of it: headers that had no room beside, and why it is so."""
+    if text:
         yield from _below(text, paint, width, ())
-    for why in details:
+    for why in () if hop.action in QUIET and not hop.rule else hop.why:
         yield from _below(why, paint, width, ("dim",))
 
 
@@ -114,7 +131,8 @@ def stack(packet: Packet) -> list[str]:
 
 def _end(trace: Trace, paint: Paint, width: int) -> Iterator[str]:
     if trace.disposition == REPLIED:
-        yield paint(f"✔ answered in {trace.rtt_us or 0:.0f} µs", "bold", "green")
+        way = "by another way than" if trace.parting else "on the way that"
+        yield paint(f"✔ answered in {trace.rtt_us or 0:.0f} µs, {way} the wanted state predicts", "bold", "green")
     else:
         word = "arrived, but not answered:" if trace.disposition == DELIVERED else "dropped at"
         yield paint(f"✘ {word} {trace.place}", "bold", "red")

@@ -8,12 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 from paths.case import Case
+from paths.compare import parting
 from paths.diagnose import diagnose
 from paths.explain import Explainer
 from paths.lab import Lab
 from paths.model import DELIVERED, DROPPED, REPLIED, Setting, Trace
 from paths.observe import Observation, observe
+from paths.predict import Prediction, Predictor
 from paths.wires import Chain, Wires, stray
+
+PROTOCOLS = {("icmp", 4): "icmp", ("icmp", 6): "ipv6-icmp"} | {
+    (kind, family): kind for kind in ("udp", "tcp") for family in (4, 6)
+}
+"""As iptables calls what a probe is made of."""
 
 
 def trace(lab: Lab, source: str, target: str, **options: Any) -> Trace:
@@ -25,7 +32,7 @@ def tell(lab: Lab, seen: Observation) -> Trace:
     """The story of an observation that was just made: routes, neighbours and FDB entries are asked for now."""
     with Explainer(lab.namespaces, Wires(lab.state)) as explainer:
         ways, everything = seen.ways(explainer.wires)
-        hops = {part: tuple(explainer.hops(way.path)) for part, way in ways.items()}
+        hops = {part: tuple(explainer.hops(way.path, part != "probe")) for part, way in ways.items()}
         first = ways["probe"].path[0].packet.inner if ways["probe"].path else None
         told = Trace(
             Setting(lab.plugin, lab.mode, kernel()),
@@ -39,11 +46,24 @@ def tell(lab: Lab, seen: Observation) -> Trace:
             hops["answer"],
             rtt_us=seen.rtt_us,
         )
+        told = _beside_expected(told, lab, seen.owner)
         told = replace(told, notes=(*_asymmetry(told), *_flooded(ways["probe"], explainer.wires), *_lost(seen)))
         if seen.rtt_us is not None:
             return told
         case = Case(lab, explainer, seen.probe, seen.source, seen.owner, told.forward, told.back, everything.asked)
         return _lost_on_the_way(replace(told, errors=hops["error"]), case)
+
+
+def _beside_expected(told: Trace, lab: Lab, owner: str | None) -> Trace:
+    """The same with what the wanted state predicts, and where the observed way is another one."""
+    predictor = Predictor(lab.state, lab.wanted.routers)
+    (source, target), protocol = told.addresses, PROTOCOLS[told.probe, told.family]
+    out = predictor.way(told.source, source, target, protocol)
+    back = predictor.answer(out, owner, target, protocol) if owner and not out.lost else Prediction(())
+    wrong = parting("out", out.steps, told.forward, out.lost)
+    if wrong is None and not out.lost:
+        wrong = parting("back", back.steps, told.back, back.lost)
+    return replace(told, expected=out.steps, expected_back=back.steps, parting=wrong)
 
 
 def _lost_on_the_way(told: Trace, case: Case) -> Trace:

@@ -65,6 +65,8 @@ def test_whole_paths(lab: Any, target: str, family: int, probe: str) -> None:
     seen = trace(lab, "pod1", target, probe=probe, family=family)
     assert (seen.disposition, seen.place, seen.reason, seen.differences) == ("replied", "", "", ())
     assert places(seen.forward) == path(lab, target)
+    assert seen.parting is None, "not as the wanted state predicts"
+    assert [f"{step.place} {step.direction}" for step in seen.expected] == path(lab, target)
     swapped = {"in": "out", "out": "in"}
     back = [f"{hop.seen.place} {swapped[hop.seen.direction]}" for hop in reversed(seen.back)]
     assert back == path(lab, target), "the answer came another way"
@@ -474,6 +476,7 @@ def test_a_broken_path_ends_in_its_place_and_reason(lab: Any, one: Break) -> Non
     assert seen.disposition == one.disposition and seen.place in fill(one.place).split("|"), (seen.place, seen.reason)
     for word in one.words:
         assert fill(word) in seen.reason
+    assert seen.parting, "the wanted state predicts no loss"
     assert fill(one.differs) in "\n".join(seen.differences), seen.differences
     jsonschema.validate(json.loads(json.dumps(seen.to_json())), SCHEMA)
 
