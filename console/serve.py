@@ -60,13 +60,18 @@ def _trace(lab: Lab, request: Mapping[str, Any]) -> Any:
 
 
 def _verify(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:
-    from paths.verdicts import table
+    from paths import findings, flat, verdicts
     from paths.verify import verify
 
-    found = verify(lab, progress=lambda text: channel.send({"progress": str(text)}))
-    text = table(found, request["color"], request["width"])
-    answers = [verdict.to_json() for verdict in found]
-    channel.send({"done": {"verdicts": answers, "agree": all(verdict.agrees for verdict in found), "text": text}})
+    def progress(text: str) -> None:
+        channel.send({"progress": text})
+
+    looks = request["color"], request["width"]
+    paths, rules = verify(lab, progress), flat.check(lab, progress)
+    answers = {"paths": [one.to_json() for one in paths], "rules": [one.to_json() for one in rules]}
+    agree = all(one.agrees for one in paths) and all(one.agrees for one in rules)
+    text = f"{verdicts.table(paths, *looks)}\n\n{findings.listed(rules, *looks)}"
+    channel.send({"done": {"verdicts": answers, "agree": agree, "text": text}})
 
 
 def _prompt(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from paths import flat
 from paths.documented import document
 from paths.kinds import pair
 from paths.verify import verify
 
 
 def check_documented(lab: Any) -> None:
-    """Each kind of pair that the lab has in each family that pods have, there and back."""
+    """The flat network's rules; each kind of pair that the lab has in each family that pods have, there and back."""
+    assert [f"IPv{one.family} {one.rule}: {one.said}" for one in flat.check(lab) if not one.agrees] == []
     verdicts = verify(lab)
     assert [f"{one.source} {one.kind} {one.way}: {one.observed}" for one in verdicts if not one.agrees] == []
     found = [
