@@ -80,6 +80,8 @@ class Change:
     """The parts of WHOLE as they are wanted; `add` and `remove` hold what is new in them and what goes."""
     redo: frozenset[str] = frozenset()
     """Those parts of WHOLE that must be applied."""
+    tampered: frozenset[str] = frozenset()
+    """Those of them that somebody changed by hand."""
 
 
 def change(wanted: Netns, applied: Netns, actual: Netns | None, intact: Collection[str] = WHOLE) -> Change:
@@ -92,7 +94,7 @@ def change(wanted: Netns, applied: Netns, actual: Netns | None, intact: Collecti
     add: dict[str, Any] = {}
     remove: dict[str, Any] = {}
     for part, key in KEYS.items():
-        there = {key(item): item for item in getattr(actual, part)}
+        there = {key(item): item for item in getattr(actual, part) if getattr(item, "value", True)}
         now = {key(item) for item in getattr(wanted, part)}
         add[part] = tuple(item for item in getattr(wanted, part) if not _same(item, there.get(key(item))))
         remove[part] = tuple(i for i in getattr(applied, part) if key(i) not in now and key(i) in there)
@@ -103,7 +105,8 @@ def change(wanted: Netns, applied: Netns, actual: Netns | None, intact: Collecti
         add[part] = tuple(item for item in new if item not in old)
         if part not in intact or not (add[part] or remove[part]):  # somebody changed it, or only the order is new
             add[part] = new
-    return Change(replace(Netns(wanted.name), **add), replace(Netns(wanted.name), **remove), False, whole, redo)
+    found = replace(Netns(wanted.name), **add), replace(Netns(wanted.name), **remove)
+    return Change(*found, False, whole, redo, frozenset(WHOLE) - frozenset(intact))
 
 
 def _same(wanted: Any, there: Any) -> bool:

@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kernel import devices, diff, export, firewall, ipsec, linker, seals, tc, wire
@@ -104,6 +104,8 @@ class Engine:
             lines += [f"{netns}: ~ ip {export.settings(link)}" for link in moved]
         for name, change in found.changes.items():
             lines += [f"{name}: {line}" for line in export.difference(change)]
+            if change.tampered & {"filters", "ipsets"}:
+                lines += [f"{name}: {line}" for line in firewall.tampered(self.namespaces, change.whole)]
         return lines
 
     def read(self, name: str, daemons: bool = False) -> Netns:
@@ -139,7 +141,10 @@ class Engine:
             rest = diff.without(actual[ns.name], names - devices.FALLBACK.keys())
             space, now = self._spaces[ns.name], self._seals(ns.name)
             intact = [part for part in diff.WHOLE if space.seals.get(part) == now.get(part)]
-            changes[ns.name] = diff.change(ns, space.applied, rest, intact)
+            change = diff.change(ns, space.applied, rest, intact)
+            former = (Sysctl(item.key, space.before.get(item.key, "")) for item in change.remove.sysctls)
+            known = replace(change.remove, sysctls=tuple(item for item in former if item.value))
+            changes[ns.name] = replace(change, remove=known)
             there[ns.name] = {name: link for name, link in there[ns.name].items() if name not in names}
         return _Difference(wanted, frozenset(lost), there, changes)
 
@@ -243,15 +248,14 @@ class Engine:
             self._spaces.counts.made += len(items)
 
     def _restore(self, name: str, items: Sequence[Sysctl]) -> None:
-        """Gives keys that were written and are wanted no more their first value again."""
-        before = self._spaces[name].before
-        former = [Sysctl(item.key, before.pop(item.key)) for item in items if item.key in before]
-        if former:
+        """Gives keys that are wanted no more their first value again."""
+        if items:
             with self.namespaces.inside(name):
-                for item in former:
+                for item in items:
                     with contextlib.suppress(KernelRefused):  # it went with its device
                         _write(item)
-            self._spaces.counts.removed += len(former)
+                    del self._spaces[name].before[item.key]
+            self._spaces.counts.removed += len(items)
 
 
 def _write(item: Sysctl) -> str:

@@ -83,14 +83,15 @@ def lines(ns: Netns) -> list[str]:
 
 
 def difference(change: diff.Change) -> list[str]:
-    """A change's commands, "+" or "-" before each."""
+    """A change's commands, "+" or "-" before each, "~" before those that give a sysctl its former value. Rules and
+    sets that somebody changed by hand are not in it (kernel.firewall.tampered)."""
     add, remove = (replace(ns, filters=(), ipsets=()) for ns in (change.add, change.remove))
-    found = [f"- {line}" for line in _removals(remove)]
-    return (
-        found
-        + [f"+ {line}" for line in lines(add)]
-        + list(firewall.differences(change.add, change.remove, change.whole))
-    )
+    found = [f"- {line}" for line in _removals(replace(remove, sysctls=()))]
+    found += [f"~ {line}" for line in lines(Netns(remove.name, sysctls=remove.sysctls))]
+    found += [f"+ {line}" for line in lines(add)]
+    if change.tampered & {"filters", "ipsets"}:
+        return found
+    return found + list(firewall.differences(change.add, change.remove, change.whole))
 
 
 _OPPOSITE = (
@@ -115,7 +116,7 @@ def _removals(ns: Netns) -> list[str]:
         verb = next(((add, remove) for add, remove in _OPPOSITE if add in line), None)
         if verb:
             found.append(line.replace(*verb, 1))
-    return found + [f"sysctl of {item.key} back to what it was" for item in ns.sysctls]
+    return found
 
 
 def _objects(ns: Netns, *, early: bool) -> Iterator[str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kernel.diff import Change
+from kernel.diff import Change, change
 from kernel.errors import KernelRefused, MissingFeature
 from kernel.namespaces import Namespaces
 from kernel.state import FilterRule, IpSet, Netns
@@ -181,6 +181,47 @@ def differences(add: Netns, remove: Netns, whole: Netns) -> Iterator[str]:
     yield from (f"- {_tool(chain)} -X {chain[2]}" for chain in before if chain not in after)
     yield from (f"+ {_tool(chain)} -N {chain[2]}" for chain in chains(add.filters) if chain not in before)
     yield from (f"+ {_said('-A', rule)}" for rule in add.filters)
+
+
+def tampered(namespaces: Namespaces, wanted: Netns) -> list[str]:
+    """What apply would put right, "+" or "-" before each command. The kernel words rules in its own way; so the wanted
+    ones are made once more, in a namespace of their own, and the tools' words for both are compared."""
+    scratch = Namespaces()
+    try:
+        scratch.create(wanted.name)
+        apply(scratch, [change(wanted, Netns(wanted.name), None)])
+        right, now = _listed(scratch, wanted), _listed(namespaces, wanted)
+    finally:
+        scratch.close()
+    found = [f"- {_undone(line)}" for line in now if line not in right]
+    return [*found, *(f"+ {line}" for line in right if line not in now)] or ["~ the order of the filter rules"]
+
+
+_OPPOSITE = (("-A", "-D"), ("-N", "-X"), ("add", "del"), ("create", "destroy"))
+
+
+def _undone(line: str) -> str:
+    """The command that takes back what `line` does."""
+    verb, opposite = next(pair for pair in _OPPOSITE if f" {pair[0]} " in line)
+    return line.replace(f" {verb} ", f" {opposite} ", 1)
+
+
+def _listed(namespaces: Namespaces, wanted: Netns) -> list[str]:
+    """The members of the wanted sets, and the chains and rules of the wanted tables, as commands."""
+    names = {one.name for one in wanted.ipsets}
+    said = namespaces.run(wanted.name, ["ipset", "save"]).stdout.splitlines() if names else []
+    found = [f"ipset {line.partition(' hashsize')[0]}" for line in said if line.split(" ")[1] in names]
+    for family in sorted({rule.family for rule in wanted.filters}):
+        tool, table = "ip6tables" if family == 6 else "iptables", ""
+        tables = {rule.table for rule in wanted.filters if rule.family == family}
+        for line in namespaces.run(wanted.name, [f"{tool}-{backend()}-save"]).stdout.splitlines():
+            table = line[1:] if line.startswith("*") else table
+            if table in tables and line.startswith((":", "-A")):
+                chain = line[1:].split(" ")[0]
+                known = line.startswith(":") and chain in BUILT_IN[table]
+                command = f"-N {chain}" if line.startswith(":") else line
+                found += [] if known else [f"{tool} -t {table} {command}"]
+    return found
 
 
 def _members(old: IpSet, new: IpSet) -> Iterator[str]:

@@ -245,3 +245,9 @@ def test_states_of_one_namespace_are_joined_in_order() -> None:
     joined = merge((first, second))
     assert joined.names == ("a", "b", "c")
     assert joined["a"].rules == (Rule(1, 2), Rule(3, 4))
+
+
+def test_a_sysctl_that_went_with_its_device_is_not_given_back() -> None:
+    applied = Netns("a", sysctls=(Sysctl("net.ipv4.conf.x.forwarding", "1"), Sysctl("net.ipv4.ip_forward", "1")))
+    change = diff.change(Netns("a"), applied, diff.without(applied, {"x"}))
+    assert change.remove.sysctls == applied.sysctls[1:]

@@ -147,7 +147,8 @@ def test_removals_are_said_as_removals() -> None:
     text = export.difference(diff.change(Netns("node"), NODE, NODE))
     assert "- ip route del blackhole 10.0.0.0/26 proto 80" in text
     assert "- bridge fdb del 02:00:00:00:00:02 dev vx dst 192.0.2.2 self permanent" in text
-    assert all(line.startswith("- ") and " add " not in line for line in text)
+    assert "~ sysctl -qw 'net/ipv4/ip_forward=1'" in text
+    assert all(line.startswith(("- ", "~ ")) and " add " not in line for line in text)
 
 
 # -- traffic control -------------------------------------------------------------------------------------
