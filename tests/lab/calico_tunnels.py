@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab import wire
 from tests.lab.calico import altered, echo, ipv4, main_table, node_ip, of, pod, running, send_raw
 from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
@@ -41,6 +42,7 @@ class Tunnelled:
     def test_documented_paths(self, lab: Any) -> None:
         check_documented(lab)
 
+    @pytest.mark.case("A4", "F01")
     def test_a4_everybody_reaches_everybody(self, lab: Any) -> None:
         for version in self.families(lab):
             pods = [pod(lab, node.name) for node in lab.cluster.nodes] + [pod(lab, "node1", 1)]
@@ -49,6 +51,7 @@ class Tunnelled:
             pairs += [(one.name, node_ip(lab, node.name, version)) for node in lab.cluster.nodes for one in pods]
             assert [pair for pair in pairs if not ping(lab, *pair)] == []
 
+    @pytest.mark.case("A5", "F03", "F09", "F22")
     def test_a5_who_is_seen_as_the_sender(self, lab: Any) -> None:
         """A pod as itself; a node by its tunnel address, even when it speaks with another one (masquerade); outside of
         every pool a pod by its node's address."""
@@ -68,13 +71,15 @@ class Tunnelled:
                     assert ping(lab, source, target, address=address), (source, address, target)
                 assert having(frames, ends(shown, target), ECHO[version]), (source, address, target)
 
+    @pytest.mark.case("A6", "F01", "F10", "VX-01", "VX-02", "VX-06", "VX-07", "VX-13")
+    @pytest.mark.case("IP-01", "IP-02", "IP-03", "IP-06", "IP-09")
     def test_a6_encapsulated_where_the_mode_says(self, lab: Any) -> None:
         """Both ways, seen on the rack's switch: the node's addresses outside, the pods' inside, or nothing outside."""
         for version in self.families(lab):
             a, near, far = pod(lab, "node1"), pod(lab, "node2"), pod(lab, "node3")
             for other, tunnelled in ((near, not self.crosses_only(lab)), (far, True)):
                 there, back = of(other.addresses, version), of(a.addresses, version)
-                with captured(lab, "tor1") as frames:
+                with captured(lab, "tor1", "tor2") as frames:
                     assert ping(lab, a.name, there)
                 for source, target, here, peer in (
                     (back, there, "node1", other.node),
@@ -85,12 +90,18 @@ class Tunnelled:
                     assert seen and all((outside in one) == tunnelled for one in seen), (source, target)
                     if tunnelled:
                         assert having(frames, outside, *self.outer[version], ends(source, target))
+                        hosts = (node_ip(lab, here, version), node_ip(lab, peer, version))
+                        sent = [one for one in wire.between(frames, *hosts) if having([one], *self.outer[version])]
+                        sent = [one for one in sent if one.device == here]  # no router has had it yet
+                        assert wire.faults(sent, self.wire_faults) == []
 
+    @pytest.mark.case("A7", "F11")
     def test_a7_a_pod_cannot_lie_about_its_address(self, lab: Any) -> None:
         a, far = pod(lab, "node1"), pod(lab, "node3")
         for source, arrives in ((a.addresses[0], True), (pod(lab, "node1", 1).addresses[0], False)):
             assert self._arrives(lab, a.name, ipv4(source, far.addresses[0], 1, echo()), far.name) == arrives
 
+    @pytest.mark.case("A7", "F05", "F09")
     def test_a7_tunnel_packets_come_from_nodes_only(self, lab: Any) -> None:
         """The same packet from a node and from the router, which is none."""
         target = pod(lab, "node1")
@@ -104,6 +115,10 @@ class Tunnelled:
         """A tunnel packet with these outer addresses."""
         raise NotImplementedError
 
+    def wire_faults(self, frame: bytes) -> list[str]:
+        """What is wrong with a tunnel packet on the wire."""
+        raise NotImplementedError
+
     def _arrives(self, lab: Any, sender: str, packet: bytes, at: str) -> bool:
         with captured(lab, at) as frames:
             send_raw(lab, sender, packet)
@@ -113,6 +128,7 @@ class Tunnelled:
             )  # what was sent before is there by now, or lost
         return any(b"podpath!" in frame.raw and not frame.outgoing for frame in frames)
 
+    @pytest.mark.case("A9", "F08", "VX-08", "IP-04")
     def test_a9_the_largest_packet_passes_and_no_larger(self, lab: Any) -> None:
         room = 1500 - max(self.overhead[version] for version in self.families(lab))
         for version in self.families(lab):

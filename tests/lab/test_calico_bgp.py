@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab import wire
 from tests.lab.calico import (
     echo,
     ipv4,
@@ -60,6 +61,7 @@ def test_documented_paths(lab: Any) -> None:
     check_documented(lab)
 
 
+@pytest.mark.case("A1", "F16")
 def test_a1_names_macs_and_the_next_hop_that_nobody_has(lab: Any) -> None:
     from plugins.calico.felix import host_end
 
@@ -73,6 +75,7 @@ def test_a1_names_macs_and_the_next_hop_that_nobody_has(lab: Any) -> None:
     assert "lladdr ee:ee:ee:ee:ee:ee" in neighbour
 
 
+@pytest.mark.case("A2")
 def test_a2_main_table(lab: Any) -> None:
     """A route to each pod, a guard for each block, and each other block by way of its node: what reaches a node of the
     other rack goes by the router, which BGP found recursively."""
@@ -92,6 +95,7 @@ def test_a2_main_table(lab: Any) -> None:
     assert "blackhole fd00:10:244::/122 dev lo proto 80 metric 1024" in main_table(lab, "node1", 6)
 
 
+@pytest.mark.case("A4")
 @FAMILIES
 def test_a4_everybody_reaches_everybody(lab: Any, version: int) -> None:
     pods = [pod(lab, node.name) for node in lab.cluster.nodes] + [pod(lab, "node1", 1)]
@@ -101,6 +105,7 @@ def test_a4_everybody_reaches_everybody(lab: Any, version: int) -> None:
     assert [pair for pair in pairs if not ping(lab, *pair)] == []
 
 
+@pytest.mark.case("A5", "F22")
 @FAMILIES
 def test_a5_who_is_seen_as_the_sender(lab: Any, version: int) -> None:
     """A pod as itself, also from a node to a pod; as its node outside of every pool (natOutgoing)."""
@@ -116,6 +121,7 @@ def test_a5_who_is_seen_as_the_sender(lab: Any, version: int) -> None:
         assert having(frames, ends(shown, target), f"ICMP {8 if version == 4 else 128}"), (source, target)
 
 
+@pytest.mark.case("A6")
 @FAMILIES
 def test_a6_nothing_is_encapsulated(lab: Any, version: int) -> None:
     a, near, far = pod(lab, "node1"), pod(lab, "node2"), pod(lab, "node3")
@@ -124,9 +130,11 @@ def test_a6_nothing_is_encapsulated(lab: Any, version: int) -> None:
             assert ping(lab, a.name, of(target.addresses, version))
         seen = having(frames, ends(of(a.addresses, version), of(target.addresses, version)))
         assert seen and all(one[0].startswith("Ethernet") and one[1].startswith("IP") for one in seen)
+        assert wire.faults(frames, wire.plain) == []
         assert bool([f for f in frames if f.netns == "gw" and having([f], seen[0][1])]) == router
 
 
+@pytest.mark.case("A7", "F11")
 def test_a7_a_pod_cannot_lie_about_its_address(lab: Any) -> None:
     a, near = pod(lab, "node1"), pod(lab, "node2")
     mine, target = a.addresses[0], near.addresses[0]
@@ -138,6 +146,7 @@ def test_a7_a_pod_cannot_lie_about_its_address(lab: Any) -> None:
         assert bool(theirs) == arrives, source
 
 
+@pytest.mark.case("A9", "F08")
 @FAMILIES
 def test_a9_the_pods_mtu_is_the_underlays(lab: Any, version: int) -> None:
     a, far = pod(lab, "node1"), of(pod(lab, "node3").addresses, version)
@@ -158,6 +167,7 @@ def test_an_unused_address_is_answered_by_the_blackhole(lab: Any) -> None:
     assert "Invalid argument" in said.stderr  # what a blackhole gives (ip-route(8))
 
 
+@pytest.mark.case("RR-14")
 @FAMILIES
 def test_the_mesh_has_a_session_for_each_pair(lab: Any, version: int) -> None:
     nodes = [node.name for node in lab.cluster.nodes]
@@ -167,6 +177,7 @@ def test_the_mesh_has_a_session_for_each_pair(lab: Any, version: int) -> None:
     assert len(states) // 2 == len(nodes) * (len(nodes) - 1) // 2
 
 
+@pytest.mark.case("A11", "F29", "GR-11")
 @pytest.mark.only("machine")
 def test_a11_a_dead_bgpd_costs_no_packet_and_no_route(lab: Any) -> None:
     """Nothing happens in IPv4. An IPv6 route that is announced again zebra deletes and adds, within 0.1 ms. Not on the

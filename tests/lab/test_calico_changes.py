@@ -16,6 +16,7 @@ from tests.lab.frames import ping
 pytestmark = pytest.mark.only("machine")
 
 
+@pytest.mark.case("A10")
 def test_a10_a_borrowed_address_is_announced_by_itself(tmp_path: Path) -> None:
     """A pod on node2 with an address of node1's block; the longest prefix wins, at the block's owner too."""
     guest = {"name": "guest", "node": "node2", "addresses": ["10.244.0.20", "fd00:10:244::20"]}
@@ -26,6 +27,7 @@ def test_a10_a_borrowed_address_is_announced_by_itself(tmp_path: Path) -> None:
             assert lab.cluster.pods[0].name == "guest"
 
 
+@pytest.mark.case("A12", "A15", "F02")
 def test_a12_and_a15_what_goes_is_forgotten_everywhere(tmp_path: Path) -> None:
     """Small blocks, so that fewer pods need fewer of them; then a node less. Other routers' processes stay."""
     small = [{"cidr": "10.244.0.0/24", "block": 30}, {"cidr": "fd00:10:244::/112", "block": 126}]
@@ -56,6 +58,7 @@ def test_another_mode_takes_bgps_routes_along(tmp_path: Path) -> None:
         assert ping(lab, pod(lab, "node1").name, pod(lab, "node2").addresses[0])
 
 
+@pytest.mark.case("A13")
 def test_a13_reflectors_make_the_same_routes_as_a_mesh(tmp_path: Path) -> None:
     """In IPv6 the next hop of a direct neighbour is its link-local address, which a reflector does not pass on."""
     tables = []

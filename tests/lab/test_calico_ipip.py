@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kernel.errors import BadInput
+from tests.lab import wire
 from tests.lab.calico import ipv4, main_table, pod, running, sessions
 from tests.lab.calico_tunnels import Tunnelled, check_a10_a_borrowed_address_has_a_route_of_its_own
 
@@ -30,6 +31,10 @@ class TestIpip(Tunnelled):
     def forged(self, source: str, target: str, inner: bytes) -> bytes:
         return ipv4(source, target, 4, inner)
 
+    def wire_faults(self, frame: bytes) -> list[str]:
+        return wire.ipip(frame)
+
+    @pytest.mark.case("A2")
     def test_a2_main_table(self, lab: Any) -> None:
         """Nothing by BGP: felix programs the routes, and zebra keeps those of the pools out."""
         one, two = pod(lab, "node1", 0), pod(lab, "node1", 1)
@@ -46,6 +51,7 @@ class TestIpip(Tunnelled):
             ]
         )
 
+    @pytest.mark.case("A3")
     def test_a3_device(self, lab: Any) -> None:
         said = lab.namespaces.run("node1", ["ip", "-d", "addr", "show", "tunl0"]).stdout
         assert "mtu 1480 " in said and "ipip remote any local any" in said
@@ -68,6 +74,7 @@ class TestIpip(Tunnelled):
         lab.must_carry(4, "pod1", "pod3")
 
 
+@pytest.mark.case("A10")
 @pytest.mark.only("embedded")
 @pytest.mark.parametrize("mode", MODES)
 def test_a10_a_borrowed_address_has_a_route_of_its_own(mode: str, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab.calico import altered, ipv4, main_table, node_ip, pod, running, udp
+from tests.lab import wire
+from tests.lab.calico import altered, echo, ipv4, main_table, node_ip, pod, running, udp
 from tests.lab.calico_tunnels import Tunnelled, check_a10_a_borrowed_address_has_a_route_of_its_own
 from tests.lab.frames import ping
 
@@ -36,6 +37,10 @@ class TestVxlan(Tunnelled):
         vni = (4096).to_bytes(3, "big")
         return ipv4(source, target, 17, udp(4789, b"\x08\0\0\0" + vni + b"\0" + ethernet + inner))
 
+    def wire_faults(self, frame: bytes) -> list[str]:
+        return wire.vxlan(frame, 4096, 4789)
+
+    @pytest.mark.case("A2", "F02")
     def test_a2_main_table(self, lab: Any) -> None:
         one, two = pod(lab, "node1", 0), pod(lab, "node1", 1)
         near = (
@@ -57,6 +62,7 @@ class TestVxlan(Tunnelled):
         far = "fd00:10:244::80/122 via fd00:10:244::80 dev vxlan-v6.calico metric 1024 onlink mtu 1430"
         assert far in main_table(lab, "node1", 6)
 
+    @pytest.mark.case("A3", "F02", "VX-11")
     def test_a3_device_neighbours_and_forwarding_entries(self, lab: Any) -> None:
         """One of each for each other node, whatever the mode; nothing is learned."""
         run = lab.namespaces.run
@@ -80,18 +86,26 @@ class TestVxlan(Tunnelled):
     def test_no_router_runs(self, lab: Any) -> None:
         assert lab.routers.pids == {}
 
-    def test_a12_a_node_that_goes_is_forgotten(self, lab: Any, tmp_path: Path) -> None:
-        data = lab.spec.model_dump(mode="json")
-        with running(lab.mode, "two-rack", tmp_path) as other:
-            other.change(altered("two-rack", nodes=data["nodes"][:-1]).model_dump_json(), "calico", lab.mode)
-            run = other.namespaces.run
-            assert "192.168.2.4" not in run("node1", ["bridge", "fdb", "show"]).stdout
-            assert "10.244.0.192" not in run("node1", ["ip", "neigh", "show"]).stdout
-            assert not any("10.244.0.192" in line for line in main_table(other, "node1"))
-            assert "192.168.2.4" not in run("node1", ["ipset", "list", "cali40all-vxlan-net"]).stdout
-            assert ping(other, pod(other, "node1").name, pod(other, "node3").addresses[0])
+    @pytest.mark.case("A12", "F05")
+    def test_a12_a_node_that_goes_is_forgotten_and_not_let_in(self, lab: Any) -> None:
+        """What has its address is a stranger from then on, until the node is back."""
+        before, target = lab.spec.model_dump(mode="json"), pod(lab, "node1")
+        inner = ipv4(pod(lab, "node3").addresses[0], target.addresses[0], 1, echo())
+        from_node4 = self.forged("192.168.2.4", node_ip(lab, "node1"), inner)
+        assert self._arrives(lab, "gw", from_node4, target.name)
+        lab.change(altered("two-rack", nodes=before["nodes"][:-1]).model_dump_json(), "calico", lab.mode)
+        run = lab.namespaces.run
+        assert "192.168.2.4" not in run("node1", ["bridge", "fdb", "show"]).stdout
+        assert "10.244.0.192" not in run("node1", ["ip", "neigh", "show"]).stdout
+        assert not any("10.244.0.192" in line for line in main_table(lab, "node1"))
+        assert not self._arrives(lab, "gw", from_node4, target.name)
+        assert ping(lab, target.name, pod(lab, "node3").addresses[0])
+        lab.change(altered("two-rack").model_dump_json(), "calico", lab.mode)
+        assert self._arrives(lab, "gw", from_node4, target.name)
+        assert ping(lab, target.name, pod(lab, "node4").addresses[0])
 
 
+@pytest.mark.case("A10")
 @pytest.mark.parametrize("mode", MODES)
 def test_a10_a_borrowed_address_has_a_route_of_its_own(mode: str, tmp_path: Path) -> None:
     check_a10_a_borrowed_address_has_a_route_of_its_own(mode, TestVxlan.device, tmp_path)

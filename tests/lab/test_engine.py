@@ -60,6 +60,7 @@ SABOTAGE = {
 }
 
 
+@pytest.mark.case("F14")
 @pytest.mark.parametrize("what", SABOTAGE)
 def test_what_somebody_breaks_is_repaired(world: World, what: str) -> None:
     world.engine.apply(EVERYTHING)
@@ -93,6 +94,7 @@ def test_one_state_becomes_another_and_back(world: World) -> None:
     assert world.run("a", "sysctl -n net.ipv4.ip_forward").strip() == "0", "the sysctl has not its first value again"
 
 
+@pytest.mark.case("F14")
 def test_a_foreign_object_is_left_alone(world: World) -> None:
     world.engine.apply(pair())
     world.run("a", "ip route add 203.0.113.0/24 via 192.0.2.2")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster.lab import Lab, features, plan
+from tests.lab import wire
 from tests.lab.calico import node_ip, of, pod
 from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
@@ -56,6 +58,7 @@ def test_who_is_seen_as_the_sender(lab: Any, version: int) -> None:
         assert having(frames, ends(shown, target), ECHO[version]), (source, target)
 
 
+@pytest.mark.case("VX-01", "VX-02", "VX-06", "VX-07", "VX-13")
 @FAMILIES
 def test_what_the_switch_sees(lab: Any, version: int) -> None:
     a, far = pod(lab, "node1"), pod(lab, "node2")
@@ -65,8 +68,13 @@ def test_what_the_switch_sees(lab: Any, version: int) -> None:
         assert ping(lab, a.name, of(far.addresses, version))
     if lab.mode == "vxlan":
         assert having(frames, outer, "UDP 8472", "VXLAN 1", inner)
+        sent = wire.between(frames, node_ip(lab, "node1", version), node_ip(lab, "node2", version))
+        tunnelled = [frame for frame in sent if having([frame], "UDP 8472")]
+        assert wire.faults(tunnelled, partial(wire.vxlan, vni=1, port=8472)) == []
     seen = having(frames, inner)
     assert seen and all(("VXLAN 1" in one) == (lab.mode == "vxlan") for one in seen)
+    if lab.mode == "host-gw":
+        assert wire.faults(frames, wire.plain) == []
 
 
 def test_pods_of_one_node_speak_over_the_bridge(lab: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from kernel.state import State
 from plugins.hybridnet.daemon import host_end
+from tests.lab import wire
 from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
 
@@ -45,6 +47,7 @@ def test_documented_paths(lab: Any) -> None:
     check_documented(lab)
 
 
+@pytest.mark.case("H07")
 @FAMILIES
 def test_pods_reach_pods_and_nodes_both_ways(lab: Any, version: int) -> None:
     a, near, far = pod(lab, "node1"), pod(lab, "node1", 1), pod(lab, "node3")
@@ -57,6 +60,7 @@ def test_pods_reach_pods_and_nodes_both_ways(lab: Any, version: int) -> None:
         assert ping(lab, a.name, of(node.addresses, version)), f"{a.name} does not reach {node.name}"
 
 
+@pytest.mark.case("VX-01", "VX-02", "VX-06", "VX-07", "VX-13", "H06")
 @FAMILIES
 def test_the_underlay_sees_vxlan_between_nodes(lab: Any, version: int) -> None:
     a, far = pod(lab, "node1"), pod(lab, "node3")
@@ -66,8 +70,12 @@ def test_the_underlay_sees_vxlan_between_nodes(lab: Any, version: int) -> None:
     nodes = ends(of(lab.cluster.node("node1").addresses, 4), of(lab.cluster.node("node3").addresses, 4))
     assert having(frames, nodes, "UDP 8472", "VXLAN 4", inner)
     assert [one for one in having(frames, inner) if "VXLAN 4" not in one] == []
+    here, there = (of(lab.cluster.node(name).addresses, 4) for name in ("node1", "node3"))
+    sent = wire.between(frames, here, there) + wire.between(frames, there, here)
+    assert wire.faults(sent, partial(wire.vxlan, vni=4, port=8472)) == []
 
 
+@pytest.mark.case("H08")
 @FAMILIES
 def test_what_leaves_the_cluster_has_the_nodes_address(lab: Any, version: int) -> None:
     client = of(lab.spec.client.addresses, version)
@@ -99,6 +107,7 @@ def test_the_listener_answers_before_anything_is_broadcast(lab: Any, version: in
     assert f"dev eth0.vxlan4 lladdr {lab.cluster.node('node2').mac}" in neighbour
 
 
+@pytest.mark.case("H06", "VX-10")
 @FAMILIES
 def test_without_the_listener_the_far_node_answers_for_its_pods(lab: Any, version: int) -> None:
     """The question goes to every node (head-end replication), and the one that has the pod answers: NTF_PROXY."""
@@ -121,6 +130,7 @@ def asked(frames: Any, address: str, device: str | None = None) -> list[list[str
     return having(frames, f"{'NDP' if ':' in address else 'ARP'} asks {address}", device=device)
 
 
+@pytest.mark.case("H06")
 @pytest.mark.only("embedded")
 def test_broadcasts_become_the_replicated_mac(lab: Any) -> None:
     """tc's work, where the kernel has pedit: ff:ff:ff:ff:ff:f1 inside the tunnel, one copy for each node."""
@@ -136,6 +146,7 @@ def test_broadcasts_become_the_replicated_mac(lab: Any) -> None:
     assert inside == {"ff:ff:ff:ff:ff:f1"}
 
 
+@pytest.mark.case("H09")
 def test_the_firewall_says_no_to_strangers_at_once(lab: Any) -> None:
     """A route into the tunnel for what no subnet has, as autoNatOutgoing false makes: rejected, not lost."""
     run = lab.namespaces.run
@@ -147,7 +158,41 @@ def test_the_firewall_says_no_to_strangers_at_once(lab: Any) -> None:
     assert "Destination Host Unreachable" in said
 
 
+@pytest.mark.case("H01")
 def test_a_pods_device_is_named_as_the_daemon_names_it(lab: Any) -> None:
     names = {link.name: link.mac for link in lab.engine.read("node1").links}
     for one in lab.cluster.pods_of("node1"):
         assert names[host_end(one)] == "ee:ee:ee:ee:ee:ee"
+
+
+@pytest.mark.case("H01")
+def test_a_pod_asks_for_a_next_hop_that_nobody_has(lab: Any) -> None:
+    one, run = pod(lab, "node1"), lab.namespaces.run
+    assert "default via 169.254.1.1 dev eth0" in run(one.name, ["ip", "route"]).stdout
+    assert "default via fe80::ecee:eeff:feee:eeee dev eth0" in run(one.name, ["ip", "-6", "route"]).stdout
+    wanted = {"proxy_arp": "1", "route_localnet": "1", "rp_filter": "0"}
+    keys = [f"net.ipv4.conf.{host_end(one)}.{key}" for key in wanted]
+    keys.append(f"net.ipv4.neigh.{host_end(one)}.proxy_delay")
+    assert run("node1", ["sysctl", "-n", *keys]).stdout.split() == [*wanted.values(), "0"]
+    assert ping(lab, one.name, of(lab.cluster.node("node1").addresses, 4))
+    assert "lladdr ee:ee:ee:ee:ee:ee" in run(one.name, ["ip", "neigh", "show", "169.254.1.1"]).stdout
+
+
+@pytest.mark.case("H02", "H03")
+@FAMILIES
+def test_policy_routing_in_the_order_of_the_tables(lab: Any, version: int) -> None:
+    """Local pods first, then what goes into the overlay, then what is marked, then by the sender's subnet."""
+    run, six = lab.namespaces.run, f"-{version}"
+    rules = run("node1", ["ip", six, "rule"]).stdout.splitlines()
+    tables = [line.rpartition("lookup ")[2].strip() for line in rules]
+    first = [tables.index(name) for name in ("39999", "40000", "40001")]
+    by_subnet = [at for at, line in enumerate(rules) if "from all" not in line]
+    assert first == sorted(first) and by_subnet and first[-1] < min(by_subnet)
+    assert "fwmark 0x20/0x20" in rules[first[-1]]
+    local = {line.strip() for line in run("node1", ["ip", six, "route", "show", "table", "39999"]).stdout.splitlines()}
+    for one in lab.cluster.pods_of("node1"):
+        assert any(line.startswith(f"{of(one.addresses, version)} dev {host_end(one)}") for line in local), local
+    assert len([line for line in local if "dev hybr" in line]) == len(lab.cluster.pods_of("node1"))
+    into = run("node1", ["ip", six, "route", "show", "table", "40000"]).stdout
+    subnet = next(pool.cidr for pool in lab.cluster.pools if pool.family == version)
+    assert f"{subnet} dev eth0.vxlan4" in into

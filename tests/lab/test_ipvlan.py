@@ -46,6 +46,7 @@ def test_documented_paths(labs: Labs, plugin: str, mode: str) -> None:
     check_documented(labs(plugin, mode))
 
 
+@pytest.mark.case("M04")
 @FAMILIES
 @pytest.mark.parametrize(("plugin", "mode"), [("ipvlan", "l2"), ("ipvlan", "l3"), ("terway", "ipvlan")])
 def test_who_reaches_whom(labs: Labs, plugin: str, mode: str, version: int) -> None:

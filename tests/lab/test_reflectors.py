@@ -25,6 +25,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield lab
 
 
+@pytest.mark.case("RR-14", "F27")
 @FAMILIES
 def test_two_sessions_a_node_and_one_between_the_reflectors(lab: Any, version: int) -> None:
     nodes = [node.name for node in lab.cluster.nodes]
@@ -35,6 +36,7 @@ def test_two_sessions_a_node_and_one_between_the_reflectors(lab: Any, version: i
     assert [len(sessions(lab, name, version)) for name in reflectors] == [len(nodes) + 1] * 2
 
 
+@pytest.mark.case("RR-02", "RR-03", "F30")
 def test_who_said_it_first_and_which_cluster_passed_it_on(lab: Any) -> None:
     found = lab.routers.show("node1", "show bgp ipv4 unicast 10.244.0.64/26 json")
     by = {path["peer"]["routerId"]: path for path in found["paths"]}
@@ -45,12 +47,14 @@ def test_who_said_it_first_and_which_cluster_passed_it_on(lab: Any) -> None:
         assert path["nexthops"][0]["ip"] == node_ip(lab, "node2")
 
 
+@pytest.mark.case("RR-08")
 def test_a_reflector_does_not_reflect_within_its_cluster(lab: Any) -> None:
     """Both have cluster identifier 1.0.0.1: each drops what the other reflected, a loop (RFC 4456, section 8)."""
     found = lab.routers.show("rr1", "show bgp ipv4 unicast 10.244.0.64/26 json")
     assert [path["peer"]["peerId"] for path in found["paths"]] == [node_ip(lab, "node2")]
 
 
+@pytest.mark.case("RR-11")
 def test_one_reflector_dies_and_no_packet_is_lost(lab: Any) -> None:
     with Stream(lab, pod(lab, "node1").name, pod(lab, "node4").addresses[0], 0.005) as stream:
         lab.routers.kill("rr1", ("zebra", "bgpd"))
