@@ -271,6 +271,23 @@ def _bench_reports(parser: argparse.ArgumentParser) -> None:
     parser_compare.set_defaults(work="console.measure:compare", parser=parser_compare)
 
 
+def _advise(commands: Any) -> None:
+    summary = "which mode for which data center: the article's advice as a decision, with commands that show why"
+    examples = ("advise --least-invasive --dual-stack", "advise --underlay-bgp --same-subnet", "advise --low-latency")
+    parser = _command(commands, "advise", "console.advise:advise", summary, *examples)
+    for option, meaning in (
+        ("--least-invasive", "leave the physical network as it is"),
+        ("--dual-stack", "IPv4 and IPv6"),
+        ("--underlay-bgp", "the data center speaks BGP, and pods' routes may be in it"),
+        ("--same-subnet", "all nodes are in one subnet (else: in several)"),
+        ("--low-latency", "performance and latency come first"),
+        ("--public-cloud", "the nodes are virtual machines of a public cloud"),
+        ("--no-trunk", "switch ports of the nodes carry no tagged VLANs"),
+    ):
+        parser.add_argument(option, action="store_true", help=meaning)
+    _json(parser)
+
+
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "up": _up,
     "down": _down,
@@ -284,4 +301,5 @@ COMMANDS: dict[str, Callable[[Any], None]] = {
     "doctor": _doctor,
     "demo": _demo,
     "bench": _bench,
+    "advise": _advise,
 }
