@@ -71,10 +71,12 @@ def _lab_choice(parser: argparse.ArgumentParser) -> None:
     source.add_argument("-f", "--file", metavar="FILE", help="a topology file: YAML, or Python with a Mininet Topo")
     presets = ", ".join(sorted(path.stem for path in (HOME / "topologies/presets").glob("*.yaml")))
     source.add_argument("--preset", metavar="NAME", help=f"a topology that comes along: {presets}")
-    plugins = ", ".join(dict.fromkeys(key.partition("-")[0] for key in MODES))
-    parser.add_argument("--plugin", metavar="NAME", help=f"{plugins} (default: the file's, else hybridnet)")
-    modes = ", ".join(key.replace("-", " ", 1) for key in MODES)
-    parser.add_argument("--mode", metavar="NAME", help=f"the plugin's mode (default: its first): {modes}")
+    modes: dict[str, list[str]] = {}
+    for plugin, _, mode in (key.partition("-") for key in MODES):
+        modes.setdefault(plugin, []).append(mode)
+    parser.add_argument("--plugin", metavar="NAME", help=f"{', '.join(modes)} (default: the file's, else hybridnet)")
+    known = "; ".join(f"{plugin}: {', '.join(names)}" for plugin, names in modes.items())
+    parser.add_argument("--mode", metavar="NAME", help=f"the plugin's mode (default: its first). {known}")
     _kernel(parser)
 
 
