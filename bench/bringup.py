@@ -24,7 +24,7 @@ from bench.stats import median, ratio
 MININET_LIMIT = 200
 """Mininet takes minutes beyond this many hosts; `--full` runs it all the same."""
 FIGURES = ("up_s", "forks", "process_kib", "kernel_kib", "down_s", "gone_s")
-AGAINST = {"up_s": "against_podpath", "gone_s": "gone_against_podpath"}
+AGAINST = {"up_s": "against_podpath", "down_s": "down_against_podpath", "gone_s": "gone_against_podpath"}
 """Figures that are compared with podpath's at the same size, and what the comparison is called."""
 RUN_DEADLINE_S = 900
 Run = dict[str, Any]

@@ -94,7 +94,6 @@ class Podpath(Builder):
 
     def down(self) -> None:
         self.switch_fd = os.dup(self.namespaces.fd(SWITCH))  # keeps the switch, so that `remaining` can look into it
-        self.engine.clear()
         self.engine.close()
         self.namespaces.close()
 

@@ -43,7 +43,7 @@ def _table(title: str, columns: Sequence[str], *, compact: bool = False) -> Tabl
 
 def show_bringup(rows: Sequence[Row], console: Console | None = None) -> None:
     """The table of bench.bringup."""
-    columns = ("tool", "hosts", "up s", "x ours", "forks", "KiB", "kernel KiB", "down s", "gone s", "x ours")
+    columns = ("tool", "hosts", "up s", "x ours", "forks", "KiB", "kernel KiB", "down s", "x ours", "gone s", "x ours")
     title = f"Bring-up and tear-down, medians, memory a host; {_where()}"
     table = _table(title, columns, compact=True)
     for row in rows:
@@ -58,6 +58,7 @@ def show_bringup(rows: Sequence[Row], console: Console | None = None) -> None:
             number(row["process_kib"], 0),
             number(row["kernel_kib"], 0),
             number(row["down_s"], 3),
+            number(row["down_against_podpath"], 0),
             number(row["gone_s"], 3),
             number(row["gone_against_podpath"], 1),
         )

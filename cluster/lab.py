@@ -249,7 +249,6 @@ class Lab:
         """Ends the routers and gives every namespace back to the kernel."""
         self.routers.stop()
         self.resolvers.close()
-        self.engine.clear()
         self.engine.close()
         self.namespaces.close()
 

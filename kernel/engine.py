@@ -116,10 +116,6 @@ class Engine:
         """In a child: drops the parent's sockets without a word to the kernel, and opens its own."""
         self._spaces.after_fork()
 
-    def clear(self) -> None:
-        """Before the namespaces are given back: removes what they would take long to lose."""
-        self._spaces.clear()
-
     def close(self) -> None:
         """Closes the sockets; the namespaces are not ours."""
         self._spaces.close()

@@ -14,8 +14,6 @@ from kernel.state import Link, Netns, Stacked, Sysctl, Veth
 
 FIRST_INDEX = 16
 """Where our interface indexes start in a fresh namespace; tunnel modules make up to nine devices of their own."""
-CROWD = 32
-"""Devices of a namespace from which on removing them is faster than leaving it to the kernel."""
 GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3
 """linux/net_namespace.h"""
 
@@ -99,13 +97,6 @@ class Spaces:
                 continue
             with self.namespaces.inside(name):
                 space.rtnl = wire.Rtnl()
-
-    def clear(self) -> None:
-        """Removes the devices of crowded namespaces, and their other ends with them: the kernel, which clears a
-        namespace that ends, takes twice as long for many, and less for a few (each request waits for RCU)."""
-        for space in self._spaces.values():
-            if len(space.links) >= CROWD:
-                space.rtnl.attempt([devices.del_ours()])
 
     def close(self) -> None:
         """Closes the sockets; the namespaces are not ours."""
