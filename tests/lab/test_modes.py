@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from kernel.errors import MissingFeature
 from kernel.state import (
     PARTS,
@@ -36,6 +38,7 @@ MACHINE_MAY_LACK = ["hybridnet-vxlan", "hybridnet-vlan", "calico-ipip", "bifrost
 """On the embedded kernel, where each process that iptables takes is slow, only these follow each other."""
 
 
+@pytest.mark.case("F04")
 def test_a_lab_goes_from_mode_to_mode_and_leaves_nothing_behind(world: World, on_kernel: str) -> None:
     keys = possible()
     assert {"hybridnet-vxlan", "calico-bgp"} <= set(keys)
