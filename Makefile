@@ -1,6 +1,9 @@
 # make demo and make test are all that a fresh machine needs.
 PY := .venv/bin/python
-BENCH_MODES := raw,hybridnet-vxlan,calico-bgp
+BENCH_MODES := raw,hybridnet-vxlan,calico-bgp,flannel-vxlan
+BENCH_OUT := runs/bench
+BENCH_KERNEL := auto
+BENCH_SIZE := --quick
 SIZES := 10,50,200,1000
 
 .DEFAULT_GOAL := demo
@@ -20,7 +23,9 @@ test: lint
 	@$(PY) -m pytest
 
 bench: setup
-	$(PY) run_topology.py bench --modes $(BENCH_MODES)
+	rm -rf $(BENCH_OUT)
+	$(PY) run_topology.py bench $(BENCH_SIZE) --kernel $(BENCH_KERNEL) --modes $(BENCH_MODES) --report $(BENCH_OUT)
+	@[ -z "$$GITHUB_STEP_SUMMARY" ] || cat $(BENCH_OUT)/summary.md >>"$$GITHUB_STEP_SUMMARY"
 
 bench-bringup: setup
 	$(PY) -m bench.bringup --sizes $(SIZES)

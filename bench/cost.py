@@ -12,6 +12,8 @@ from typing import Any
 KINDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 """The columns of /proc/stat's first line (proc(5))."""
 BUSY = ("user", "nice", "system", "irq", "softirq")
+QUIET = 0.2
+"""CPU seconds a second that other things may take before a cost cannot be told from theirs."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Spent:
     switches: int
     seconds: float
     background: float = 0.0
+
+    @property
+    def known(self) -> bool:
+        """The machine had little else to do, so that the figures are of what was measured."""
+        return self.background <= QUIET * self.seconds
 
     @property
     def busy(self) -> float:

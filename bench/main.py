@@ -18,13 +18,15 @@ from typing import Any
 
 from bench import checks, document, outputs
 from bench.plan import Plan
-from bench.rounds import LINES, Run, read_lines
+from bench.rounds import LINES, Run, as_lines, read_lines
 from bench.settings import GBIT
 from bench.sites import LabFactory
 from bench.usage import Usage
 from kernel.errors import BadInput, PodpathError
 
-PLAN, REPORT = "plan.json", "bench.json"
+PLAN, BEFORE, REPORT = "plan.json", "before.jsonl", "bench.json"
+"""The run's plan and the lines that it goes on from; the report. LINES is made by the run, which on the embedded
+kernel is another user."""
 HOME = Path(__file__).resolve().parent.parent
 LOOK_S = 0.1
 """How often the run's lines are looked at, and the embedded kernel's CPU time; seconds. A file in a guest kernel's
@@ -42,15 +44,15 @@ def run(plan: Plan, kernel: str, folder: Path, resume: bool, followed: Followed)
     shared = Path(tempfile.mkdtemp(prefix="bench-", dir=runs))
     try:
         (shared / PLAN).write_text(json.dumps(plan.to_json()))
-        (shared / LINES).write_text("".join(json.dumps(line) + "\n" for line in before))
+        (shared / BEFORE).write_text(as_lines(before))
         interrupted, status, usage = _launched(kernel, shared, followed)
-        lines = usage.joined(read_lines(shared / LINES))
+        lines = [*before, *usage.joined(read_lines(shared / LINES))]
     finally:
         shutil.rmtree(shared, ignore_errors=True)
     report = document.made(plan, lines, started)
     if not interrupted and not report["run"]["complete"] and not report["samples"]:
         raise PodpathError(f"the benchmark left no result (exit status {status})", where=kernel)
-    document.write(folder / LINES, "".join(json.dumps(line) + "\n" for line in lines))
+    document.write(folder / LINES, as_lines(lines))
     outputs.write_all(folder, report)
     return report, interrupted
 
@@ -65,7 +67,7 @@ def _launched(kernel: str, shared: Path, followed: Followed) -> tuple[bool, int,
     try:
         while process.poll() is None:
             usage.look()
-            size = (shared / LINES).stat().st_size
+            size = (shared / LINES).stat().st_size if (shared / LINES).exists() else 0
             if size != seen:
                 seen = size
                 followed(read_lines(shared / LINES))
@@ -103,7 +105,7 @@ def planned(folder: Path) -> Plan:
 def inside(folder: Path, make_lab: LabFactory) -> int:
     """The part that runs on the chosen kernel."""
     plan = Plan.from_json(json.loads((folder / PLAN).read_text()))
-    Run(plan, make_lab, folder, read_lines(folder / LINES)).all()
+    Run(plan, make_lab, folder, read_lines(folder / BEFORE)).all()
     return 0
 
 

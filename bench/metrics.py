@@ -80,12 +80,11 @@ def _tcp(streams: int, reverse: bool, name: str) -> Callable[[Ends, Budget], Mea
         payload = rate.bits_per_second / 8 * (max(1, round(budget.seconds)) + budget.omit_s)
         values = {name: rate.bits_per_second}
         if payload and not reverse and streams == 1:
-            values |= {
-                "tcp_cpu_per_gb": spent.busy / payload * 1e9,
-                "tcp_switches_per_gb": spent.switches / payload * 1e9,
-            }
             if wire and wire_end:
                 values["wire_per_payload"] = (wire_end[0] - wire[0]) / payload
+            if spent.known:
+                values["tcp_cpu_per_gb"] = spent.busy / payload * 1e9
+                values["tcp_switches_per_gb"] = spent.switches / payload * 1e9
         return Measured(values, {**asdict(rate), "cpu_s": dict(spent.cpu), "background_s": spent.background})
 
     return run
@@ -105,7 +104,7 @@ def _datagrams(size: int) -> Callable[[Ends, Budget], Measured]:
         rate = loops.datagrams(*way, size, budget.loop_s)
         spent = cost.between(before, cost.Clock.now(), budget.idle_busy)
         values = {f"udp_pps_{size}": rate, f"udp_rate_{size}": rate * size * 8}
-        if size == 64:
+        if size == 64 and spent.known:
             values["udp_cpu_per_mpkt"] = spent.busy / (rate * spent.seconds) * 1e6
         return Measured(values, {"cpu_s": dict(spent.cpu)})
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import document, markdown
+from bench import document, markdown, page, plots
 
 COLUMNS = ("setting", "scenario", "mode", "probe", "round", "metric", "value", "unit")
 
@@ -18,6 +18,9 @@ def write_all(folder: Path, report: Mapping[str, Any]) -> None:
     document.write(folder / "bench.json", document.dumped(report))
     document.write(folder / "samples.csv", as_csv(report))
     document.write(folder / "summary.md", markdown.text(report))
+    document.write(folder / "report.html", page.text(report))
+    if plots.available():
+        plots.write_all(folder, report)
 
 
 def as_csv(report: Mapping[str, Any]) -> str:

@@ -117,7 +117,6 @@ QUICK: dict[str, Any] = {
     "rounds": 3,
     "seconds": 1.0,
     "trips": 1000,
-    "omit_s": 0,
 }
 """Under a minute for four modes."""
 FULL: dict[str, Any] = {

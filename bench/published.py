@@ -34,7 +34,8 @@ def mechanism(facts: Mapping[str, Any]) -> str:
 
 
 def compared(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each measured ratio for which there are published ones, in the setting `unlimited` between two nodes' pods."""
+    """Each measured ratio for which there are published ones, in the setting `unlimited` between two nodes' pods. Its
+    interval, widened by the noise floor, must meet the band."""
     kinds = {one["mode"]: mechanism(one) for one in report["facts"]}
     known = {(one["mechanism"], one["metric"]): one for one in bands()}
     found = []
@@ -42,7 +43,8 @@ def compared(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         band = known.get((kinds.get(row["mode"], ""), row["metric"]))
         if band is None or row["against_raw"] is None or (row["setting"], row["scenario"]) != ("unlimited", WIRE):
             continue
-        low, high = row["against_raw"]["low"], row["against_raw"]["high"]
+        floor = 1 + (row["noise"] or 0.0)
+        low, high = row["against_raw"]["low"] / floor, row["against_raw"]["high"] * floor
         inside = low <= band["high"] and high >= band["low"]
         more = {"mode": row["mode"], "ratio": row["against_raw"]["median"], "inside": inside}
         found.append({**band, **more, "why": "" if inside else WHY[row["metric"]]})

@@ -110,7 +110,7 @@ class Run:
         return bool(found) and all(x and x.n >= LEAST and x.half_width <= self._plan.precision for x in found)
 
     def _say(self, kind: str, **more: Any) -> None:
-        self._out.write(json.dumps({"kind": kind, **more}) + "\n")
+        self._out.write(as_lines([{"kind": kind, **more}]))
         self._out.flush()
 
 
@@ -118,6 +118,11 @@ def paired(values: Mapping[int, float], base: Mapping[int, float], seed: int = 1
     """The interval of the ratios round by round; None without a common round."""
     ratios = [values[number] / base[number] for number in sorted(values.keys() & base.keys()) if base[number]]
     return bootstrap(ratios, Random(seed)) if ratios else None
+
+
+def as_lines(lines: Iterable[Mapping[str, Any]]) -> str:
+    """As the file holds them."""
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

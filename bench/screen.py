@@ -13,13 +13,17 @@ from rich.table import Table
 
 from bench import words
 from bench.compare import EQUAL
+from bench.metrics import PROBES
 from bench.plan import AGAIN, Plan
 from bench.summary import ALONE, BASELINE, CONTROL, NO_DIFFERENCE, TOO_FEW
 
 Lines = Sequence[Mapping[str, Any]]
 Report = Mapping[str, Any]
+PLUS = {"tcp_1": ("tcp_cpu_per_gb",), "udp_rr": ("udp_rr_p99",), "tcp_rr": ("tcp_rr_p99",)}
 MARKS = {NO_DIFFERENCE: "~", TOO_FEW: "?", BASELINE: "", CONTROL: "", ALONE: ""}
 LEGEND = "~ no difference seen from raw; ? too few rounds; rank 1 + how many are surely better"
+SHOWN = [name for probe in PROBES.values() for name in (probe.metrics[0].name, *PLUS.get(probe.name, ()))]
+"""A terminal gets the first metric of each probe and these; the other reports have all."""
 COLOURS = {"pass": "green", "fail": "red", "warning": "yellow", "unknown": "yellow"}
 
 
@@ -44,10 +48,11 @@ def show(report: Report, console: Console | None = None) -> None:
     """Tables of figures by setting and metric, then checks, failures and what it was measured on."""
     out = console or Console()
     for setting, what in report["run"]["settings"].items():
-        for metric, about in report["metrics"].items():
+        for metric in SHOWN:
+            about = report["metrics"][metric]
             mine = [row for row in report["rows"] if (row["setting"], row["metric"]) == (setting, metric)]
             if mine:
-                out.print(_table(f"{setting}: {about['what']} ({about['better']} is better)", mine))
+                out.print(_table(f"{setting}: {about['what']}", mine))
         out.print(f"{setting}: {what}", style="dim", markup=False, highlight=False)
     for one in report["checks"]:
         mark = f"[{COLOURS[one['result']]}]{one['result']:7}[/]"

@@ -18,8 +18,9 @@ from kernel.state import State, Veth
 
 ON_WIRE = 24
 """Bytes of an Ethernet frame that a qdisc does not see (IEEE 802.3, clauses 3 and 4)."""
-BURST_S = 0.005
-"""What the token bucket holds: what the rate sends in this time."""
+BURST_S = 0.04
+"""What the token bucket holds: what the rate sends in this time. A timer that is late for longer costs goodput, and the
+embedded kernel's may be 10 ms late even when nothing else runs (HZ=100)."""
 Place = tuple[str, str]
 
 

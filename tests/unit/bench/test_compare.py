@@ -47,7 +47,7 @@ def test_too_few_rounds_are_inconclusive_never_a_pass() -> None:
 
 def test_higher_is_better_for_throughput() -> None:
     def made(rate: float) -> document.Report:
-        shares = {RAW: 1.0, "a-b": rate}
+        shares = {RAW: 1.0, "calico-bgp": rate}
         lines = [sample(m, "tcp_1", n, tcp_1=1e9 * share) for n in range(1, 9) for m, share in shares.items()]
         return document.made(PLAN, lines, "")
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from bench import cost, rounds
 from bench.cost import Clock
 from bench.plan import AGAIN, RAW, Plan
-from bench.rounds import LINES, Run, key, paired, read_lines
+from bench.rounds import LINES, Run, as_lines, key, paired, read_lines
 from kernel.errors import PodpathError
 
 PLAN = Plan((RAW, "calico-bgp"), settings=("unlimited",), probes=("tcp_1",), rounds=4, rate_bps=1)
@@ -61,7 +60,7 @@ def carry_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr(rounds, "Crew", lambda names, mtu, make: Crew(names, asked, left))
         monkeypatch.setattr(rounds, "machine", lambda: {"kernel": "6.1"})
         monkeypatch.setattr(cost, "background", lambda: 0.0)
-        (tmp_path / LINES).write_text("".join(json.dumps(line) + "\n" for line in before))
+        (tmp_path / LINES).write_text(as_lines(before))
         Run(plan, lambda *_: None, tmp_path, before).all()  # type: ignore[arg-type,return-value]
         return read_lines(tmp_path / LINES), asked
 
