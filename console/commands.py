@@ -290,6 +290,16 @@ def _advise(commands: Any) -> None:
     _json(parser)
 
 
+def _compare(commands: Any) -> None:
+    summary = "the article's tables of plugins, each cell from what running labs show; status 1 if they disagree"
+    parser = _command(commands, "compare", "console.compare:compare", summary, "compare", "compare --markdown > t.md")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON instead of text")
+    form.add_argument("--markdown", action="store_true", help="print Markdown tables")
+    parser.add_argument("--inside", metavar="FOLDER", help=argparse.SUPPRESS)
+    _kernel(parser)
+
+
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "up": _up,
     "down": _down,
@@ -304,4 +314,5 @@ COMMANDS: dict[str, Callable[[Any], None]] = {
     "demo": _demo,
     "bench": _bench,
     "advise": _advise,
+    "compare": _compare,
 }

@@ -52,9 +52,7 @@ class World:
         assert carrier.wait(self.namespaces, [("lan", name) for name in ENDS], 5.0) == []
 
     def _end(self, name: str) -> Netns:
-        tunnel = Vxlan(
-            "vx", mac=mac(name), vni=VNI, dev="eth0", local=outer(name), port=PORT, learning=name != "v3"
-        )
+        tunnel = Vxlan("vx", mac=mac(name), vni=VNI, dev="eth0", local=outer(name), port=PORT, learning=name != "v3")
         return Netns(
             name,
             links=(tunnel,),
