@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -136,6 +136,11 @@ class Cluster:
 def family(address: str) -> int:
     """The IP version of an address or prefix: 4 or 6."""
     return 6 if ":" in address else 4
+
+
+def plain(addresses: Iterable[str]) -> list[str]:
+    """Addresses without their prefix lengths."""
+    return [str(ip_interface(address).ip) for address in addresses]
 
 
 def in_one_subnet(mine: Sequence[str], theirs: Sequence[str]) -> list[tuple[str, str]]:

@@ -13,6 +13,8 @@ from typing import Literal
 
 MAIN, LOCAL = 254, 255
 """Numbers of the routing tables main and local (rtnetlink(7))."""
+DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
+"""What a default route leads to, by IP version."""
 IFNAMSIZ = 15
 """The longest interface name in bytes (linux/if.h has 16 with the closing zero)."""
 

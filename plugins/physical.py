@@ -11,14 +11,13 @@ from ipaddress import ip_interface, ip_network
 
 from cluster.model import Cluster, Node, Pod, Pool, family
 from kernel.errors import BadInput
-from kernel.state import Address, Claim, Netns, Route, Vlan
+from kernel.state import DEFAULT, Address, Claim, Netns, Route, Vlan
 
 POD_NIC = "eth0"
 NODE_APART = (
     "a node and its own pods do not reach each other, and pods reach no service: a macvlan or ipvlan has no way to the "
     "device that it stands on"
 )
-DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 Named = Callable[[Node, int], str]
 """How a plugin names the device of a VLAN on a node; VLAN 0 is the NIC itself."""
 

@@ -6,7 +6,7 @@ hybridnet took calico's scheme (same names, same MAC, same link-local next hop),
 from __future__ import annotations
 
 from cluster.model import Pod
-from kernel.state import Address, Link, Netns, Route, Sysctl, Veth
+from kernel.state import DEFAULT, Address, Link, Netns, Route, Sysctl, Veth
 
 HOST_MAC = "ee:ee:ee:ee:ee:ee"
 """Every host end has it, so that pods need no new neighbour entry when they move (calico FAQ)."""
@@ -53,9 +53,9 @@ def pod_side(pod: Pod, addresses: tuple[Address, ...]) -> Netns:
     if any(not six(address) for address in pod.addresses):
         routes += [
             Route(f"{NEXT_HOP}/32", dev=POD_NIC, scope="link"),
-            Route("0.0.0.0/0", dev=POD_NIC, via=NEXT_HOP),
+            Route(DEFAULT[4], dev=POD_NIC, via=NEXT_HOP),
         ]
     if any(six(address) for address in pod.addresses):
-        routes.append(Route("::/0", dev=POD_NIC, via=NEXT_HOP_6))
+        routes.append(Route(DEFAULT[6], dev=POD_NIC, via=NEXT_HOP_6))
         sysctls.append(Sysctl(f"net.ipv6.conf.{POD_NIC}.accept_dad", "0"))
     return Netns(pod.name, addresses=addresses, routes=tuple(routes), sysctls=tuple(sysctls))

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
-from kernel.state import Address, Bridge, Link, Netns, PortVlan, Route, Shaping, State, Sysctl, Veth, merge
+from kernel.state import DEFAULT, Address, Bridge, Link, Netns, PortVlan, Route, Shaping, State, Sysctl, Veth, merge
 from topologies.spec import ClientSpec, LabSpec, LinkSpec, NodeSpec, Port, RouterSpec, Shape
 from topologies.tunnels import tunnels
 
@@ -14,7 +14,6 @@ NIC = "eth0"
 """The name of a host's first NIC."""
 OUTSIDE = "outside"
 """The router's device towards the client."""
-EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 UNTAGGED = 1
 """The VLAN of ports that state none, in a lab where others do."""
 
@@ -71,9 +70,9 @@ def _addresses(router: RouterSpec) -> list[IPv4Interface | IPv6Interface]:
 def _host(spec: LabSpec, name: str, port: Port, next_hops: Sequence[str]) -> Iterator[Netns]:
     """A host with one NIC and its default routes. Without a router the default route is the link itself: a node
     that has none answers no ARP request for 169.254.1.1 (proxy_arp looks the target up; arp(7))."""
-    routes = [Route(EVERYTHING[6 if ":" in hop else 4], dev=NIC, via=hop) for hop in next_hops]
-    if not any(route.dst == EVERYTHING[4] for route in routes):
-        routes.append(Route(EVERYTHING[4], dev=NIC, scope="link"))
+    routes = [Route(DEFAULT[6 if ":" in hop else 4], dev=NIC, via=hop) for hop in next_hops]
+    if not any(route.dst == DEFAULT[4] for route in routes):
+        routes.append(Route(DEFAULT[4], dev=NIC, scope="link"))
     nic, *switch_side = _nic(spec, NIC, name, name, port)
     yield Netns(
         name,
@@ -137,14 +136,14 @@ def _rack(router: RouterSpec, tor: RouterSpec) -> Iterator[Netns]:
         if down is None:
             continue
         family = up.version
-        yield Netns(tor.name, routes=(Route(EVERYTHING[family], via=str(up.ip)),))
+        yield Netns(tor.name, routes=(Route(DEFAULT[family], via=str(up.ip)),))
         rack = [str(one.network) for one in own if one.version == family and one != down]
         yield Netns(router.name, routes=tuple(Route(network, via=str(down.ip)) for network in rack))
 
 
 def _client(client: ClientSpec, router: RouterSpec) -> Iterator[Netns]:
     hops = [str(ip_interface(address).ip) for address in client.router]
-    routes = tuple(Route(EVERYTHING[6 if ":" in hop else 4], dev=NIC, via=hop) for hop in hops)
+    routes = tuple(Route(DEFAULT[6 if ":" in hop else 4], dev=NIC, via=hop) for hop in hops)
     veth = Veth(NIC, mac=mac_of(client.name), peer_netns=router.name, peer=Link(OUTSIDE, mac=mac_of(OUTSIDE)))
     addresses = tuple(Address(NIC, address) for address in client.addresses)
     yield Netns(client.name, links=(veth,), addresses=addresses, routes=routes)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from cluster.model import Cluster, Node, Pod, family, host_veth
 from kernel.errors import BadInput
-from kernel.state import Address, Bridge, FilterRule, Link, Netns, Route, State, Sysctl, Veth, merge
+from kernel.state import DEFAULT, Address, Bridge, FilterRule, Link, Netns, Route, State, Sysctl, Veth, merge
 from plugins.veth import FORWARDING, POD_NIC
 
 Network = IPv4Network | IPv6Network
@@ -25,7 +25,6 @@ GATEWAY, FIRST_POD = 1, 2
 KUBE_PROXY = "0x4000/0x4000"
 """kube-proxy's masquerade mark (pkg/trafficmngr/trafficmngr.go)."""
 MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
-EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def subnets(cluster: Cluster) -> Subnets:
@@ -86,7 +85,7 @@ def _pod_side(cluster: Cluster, pod: Pod, mine: tuple[Network, ...]) -> Netns:
         network = next(one for one in mine if one.version == family(address))
         gateway, pool = str(network[GATEWAY]), cluster.pool_of(address)
         addresses.append(Address(POD_NIC, f"{address}/{network.prefixlen}"))
-        routes += [Route(dst, dev=POD_NIC, via=gateway) for dst in (pool.cidr, EVERYTHING[network.version])]
+        routes += [Route(dst, dev=POD_NIC, via=gateway) for dst in (pool.cidr, DEFAULT[network.version])]
     sysctls = tuple(Sysctl(f"net.ipv6.conf.{POD_NIC}.accept_dad", "0") for one in pod.addresses if family(one) == 6)
     return Netns(pod.name, addresses=tuple(addresses), routes=tuple(routes), sysctls=sysctls)
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import ip_interface
 from typing import Literal
 
-from cluster.model import Cluster, Node, Pod, Pool, family, host_veth
+from cluster.model import Cluster, Node, Pod, Pool, family, host_veth, plain
 from kernel.errors import BadInput
 from kernel.state import Address, Neighbour, Netns, Route, Rule, State, Sysctl, merge
 from plugins import veth
@@ -28,7 +27,6 @@ NAT_MARKS = 0x4040
 REPLY_MARK = 0x20
 OVERHEAD = 50
 """Bytes that VXLAN adds: Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)."""
-EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 FAMILIES: tuple[Literal[4, 6], ...] = (4, 6)
 NEEDS = frozenset({"veth", "policy-routing", "policy-routing-v6", "proxy-neigh", "iptables", "ipset"})
 """Kernel features that every mode needs."""
@@ -75,11 +73,6 @@ def state(cluster: Cluster, subnets: Callable[[Node], Sequence[Subnet]]) -> Stat
 def host_end(pod: Pod) -> str:
     """The name of a pod's host end."""
     return host_veth("hybr", pod.namespace, pod.name)
-
-
-def plain(addresses: Sequence[str]) -> list[str]:
-    """Addresses without their prefix lengths."""
-    return [str(ip_interface(address).ip) for address in addresses]
 
 
 def node_side(cluster: Cluster, node: Node, subnets: Sequence[Subnet]) -> Netns:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from bgp.model import Peer, Router, Timers
-from cluster.model import Cluster, Node, Pool, Speaker, family, in_one_subnet
+from cluster.model import Cluster, Node, Pool, Speaker, family, in_one_subnet, plain
 from kernel.errors import BadInput
-from kernel.state import Route, merge
+from kernel.state import DEFAULT, Route, merge
 from plugins import veth
 from plugins.contract import Wanted
 from plugins.hybridnet import daemon, vxlan
-from plugins.hybridnet.daemon import EVERYTHING, Subnet
+from plugins.hybridnet.daemon import Subnet
 
 ASN = 100
 """netID of the BGP Network, the AS of its nodes: all servers below a ToR share one (docs/images/bgp-topologic)."""
@@ -93,7 +93,7 @@ def hosts(cluster: Cluster, pool: Pool) -> tuple[Node, ...]:
 def tor(cluster: Cluster, node: Node) -> Speaker | None:
     """The router that the node's pods leave by: one with an AS number in its subnet, its gateway before others."""
     found = [one for one in cluster.routers if in_one_subnet(node.addresses, one.addresses)]
-    return min(found, key=lambda one: not set(daemon.plain(one.addresses)) & set(node.gateways), default=None)
+    return min(found, key=lambda one: not set(plain(one.addresses)) & set(node.gateways), default=None)
 
 
 def must_have_tor(cluster: Cluster, node: Node, mode: str) -> Speaker:
@@ -121,7 +121,7 @@ def subnet(cluster: Cluster, node: Node, pool: Pool, belongs: bool) -> Subnet:
     if way is None:
         what = f"{node.name} and its router share no IPv{pool.family} subnet, and the pool {pool.cidr} needs one"
         raise BadInput(what, where=f"nodes: {node.name}", remedy="give both an address there, or leave the pool out")
-    return Subnet(pool.cidr, node.nic, (Route(EVERYTHING[pool.family], dev=node.nic, via=way),))
+    return Subnet(pool.cidr, node.nic, (Route(DEFAULT[pool.family], dev=node.nic, via=way),))
 
 
 def host_routes(cluster: Cluster, node: Node, pools: Collection[Pool]) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def routers(cluster: Cluster, announced: Mapping[str, Announced], pools: Sequenc
             yield Router(
                 node.name,
                 ASN,
-                daemon.plain(node.addresses)[0],
+                plain(node.addresses)[0],
                 tuple(_peers(node.addresses, cluster.routers, versions)),
                 networks=(*mine.subnets, *mine.pods),
                 no_export=() if mine.exported else mine.pods,
@@ -154,7 +154,7 @@ def routers(cluster: Cluster, announced: Mapping[str, Announced], pools: Sequenc
         below = [Speaker(node.name, node.addresses, ASN) for node in cluster.nodes if node.name in announced]
         peers = tuple(_peers(one.addresses, (*below, *others), versions))
         known = tuple(dict.fromkeys(_learned(cluster, one, announced)))
-        identity = daemon.plain(one.addresses)[0]
+        identity = plain(one.addresses)[0]
         yield Router(one.netns, one.asn or 0, identity, peers, expects=known, pools=cidrs, timers=GOBGP)
 
 

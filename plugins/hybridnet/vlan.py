@@ -15,11 +15,11 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip
 
 from cluster.model import Cluster, Node, Pod, Pool, family
 from kernel.errors import BadInput
-from kernel.state import Address, Claim, Neighbour, Netns, Route, State, Sysctl, merge
+from kernel.state import DEFAULT, Address, Claim, Neighbour, Netns, Route, State, Sysctl, merge
 from kernel.state import Vlan as VlanLink
 from plugins.contract import Wanted
 from plugins.hybridnet import daemon, vxlan
-from plugins.hybridnet.daemon import EVERYTHING, Subnet
+from plugins.hybridnet.daemon import Subnet
 
 CHECKED_BESIDE = (
     "all pods' addresses are probed at the same time; hybridnet's daemon probes each pod's for 3 s as the pod is added"
@@ -74,7 +74,7 @@ def subnet(node: Node, pool: Pool) -> Subnet:
     dev = device(node, pool)
     own = _own(node, pool)
     direct = Route(pool.cidr, dev=dev, scope="link", src=str(own.ip) if own else None)
-    return Subnet(pool.cidr, dev, (direct, Route(EVERYTHING[pool.family], dev=dev, via=pool.gateway)))
+    return Subnet(pool.cidr, dev, (direct, Route(DEFAULT[pool.family], dev=dev, via=pool.gateway)))
 
 
 def node_side(cluster: Cluster, node: Node, underlay: Sequence[Pool]) -> Netns:

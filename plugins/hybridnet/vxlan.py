@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cluster.model import Cluster, Node, Pod, Pool
+from cluster.model import Cluster, Node, Pod, Pool, plain
 from kernel.state import (
+    DEFAULT,
     Address,
     BroadcastRewrite,
     Fdb,
@@ -71,8 +72,8 @@ def device(node: Node) -> str:
 
 def vtep(node: Node) -> str:
     """A node's tunnel address: its first IPv4 address, else its first."""
-    plain = daemon.plain(node.addresses)
-    return next((address for address in plain if not veth.six(address)), plain[0])
+    addresses = plain(node.addresses)
+    return next((address for address in addresses if not veth.six(address)), addresses[0])
 
 
 def subnets(node: Node, overlay: Sequence[Pool], underlay: Mapping[Pool, str | None]) -> list[Subnet]:
@@ -130,8 +131,7 @@ def _routes(vxlan: str, overlay: Sequence[Pool]) -> Iterator[Route]:
     for pool in overlay:
         yield Route(pool.cidr, dev=vxlan, table=TO_OVERLAY)
         yield from (Route(one, kind="throw", table=TO_OVERLAY) for one in excluded(pool, pool.gateway))
-    yield Route("0.0.0.0/0", dev=vxlan, table=OVERLAY_MARK)
-    yield Route("::/0", dev=vxlan, table=OVERLAY_MARK)
+    yield from (Route(dst, dev=vxlan, table=OVERLAY_MARK) for dst in DEFAULT.values())
 
 
 def _fdb(cluster: Cluster, node: Node, vxlan: str, rewrite: bool) -> Iterator[Fdb]:
@@ -146,7 +146,7 @@ def _answers(cluster: Cluster, node: Node) -> Iterator[tuple[str, str]]:
     """Every remote pod and node is behind the MAC of its node."""
     for other in cluster.nodes:
         if other.name != node.name:
-            yield from ((address, other.mac) for address in daemon.plain(other.addresses))
+            yield from ((address, other.mac) for address in plain(other.addresses))
             yield from ((a, other.mac) for pod in cluster.pods_of(other.name) for a in pod.addresses)
 
 

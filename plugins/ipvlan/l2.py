@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cluster.model import Cluster, Pod
-from kernel.state import Ipvlan, Netns, State, merge
+from kernel.state import Ipvlan, Netns, State
 from plugins import physical
 from plugins.contract import Wanted
-
-NODE_APART = (
-    "a node and its own pods do not reach each other, and pods reach no service: an ipvlan has no way to its parent"
-)
 
 
 class L2:
@@ -33,8 +29,8 @@ class L2:
         del features
         physical.check(cluster, "ipvlan l2")
         nodes = [Netns(n.name, links=physical.vlan_links(cluster, n, physical.sub_interface)) for n in cluster.nodes]
-        parts = [State((*nodes, *(pod_side(cluster, pod) for pod in cluster.pods)))]
-        return Wanted(merge(parts), pod_mtu=min(node.mtu for node in cluster.nodes), notes=(physical.NODE_APART,))
+        state = State((*nodes, *(pod_side(cluster, pod) for pod in cluster.pods)))
+        return Wanted(state, pod_mtu=min(node.mtu for node in cluster.nodes), notes=(physical.NODE_APART,))
 
 
 def pod_side(cluster: Cluster, pod: Pod) -> Netns:

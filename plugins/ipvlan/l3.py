@@ -13,7 +13,7 @@ from ipaddress import ip_interface
 
 from cluster.model import Cluster, Node, Pod, family
 from kernel.errors import BadInput
-from kernel.state import Address, Ipvlan, Netns, Route, State, merge
+from kernel.state import DEFAULT, Address, Ipvlan, Netns, Route, State, merge
 from plugins import physical, veth
 from plugins.contract import Wanted
 
@@ -75,7 +75,5 @@ def _pod_side(node: Node, pod: Pod) -> Netns:
         pod.name,
         links=(nic,),
         addresses=tuple(Address(physical.POD_NIC, veth.host_prefix(address)) for address in pod.addresses),
-        routes=tuple(
-            Route(physical.DEFAULT[family(address)], dev=physical.POD_NIC, scope="link") for address in pod.addresses
-        ),
+        routes=tuple(Route(DEFAULT[family(address)], dev=physical.POD_NIC, scope="link") for address in pod.addresses),
     )

@@ -10,13 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cluster.model import Cluster, Pod
-from kernel.state import Macvlan, Netns, State, merge
+from kernel.state import Macvlan, Netns, State
 from plugins import physical
 from plugins.contract import Wanted
-
-NODE_APART = (
-    "a node and its own pods do not reach each other, and pods reach no service: a macvlan has no way to its parent"
-)
 
 
 class Bridge:
@@ -34,8 +30,8 @@ class Bridge:
         del features
         physical.check(cluster, "macvlan bridge")
         nodes = [Netns(n.name, links=physical.vlan_links(cluster, n, physical.sub_interface)) for n in cluster.nodes]
-        parts = [State((*nodes, *(_pod_side(cluster, pod) for pod in cluster.pods)))]
-        return Wanted(merge(parts), pod_mtu=min(node.mtu for node in cluster.nodes), notes=(physical.NODE_APART,))
+        state = State((*nodes, *(_pod_side(cluster, pod) for pod in cluster.pods)))
+        return Wanted(state, pod_mtu=min(node.mtu for node in cluster.nodes), notes=(physical.NODE_APART,))
 
 
 def _pod_side(cluster: Cluster, pod: Pod) -> Netns:

@@ -8,9 +8,8 @@ hands it what pods send there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_interface
 
-from cluster.model import Cluster, Node, Pod, family
+from cluster.model import Cluster, Node, Pod, family, plain
 from kernel.state import Address, Ipvlan, Neighbour, Netns, Route, State, merge
 from plugins import physical, veth
 from plugins.contract import Wanted
@@ -56,7 +55,7 @@ def _node_side(cluster: Cluster, node: Node) -> Netns:
         Ipvlan(slave(node, vid), mtu=node.mtu, arp=False, dev=physical.sub_interface(node, vid), mode="l2")
         for vid in vids
     )
-    own = [veth.host_prefix(address) for address in _ips(node)]
+    own = [veth.host_prefix(address) for address in plain(node.addresses)]
     return Netns(
         node.name,
         links=(*physical.vlan_links(cluster, node, physical.sub_interface), *slaves),
@@ -79,7 +78,7 @@ def _to_pods(cluster: Cluster, node: Node) -> Iterator[Route]:
 def _pod_side(cluster: Cluster, pod: Pod) -> Netns:
     """The node is on the pod's own wire, at the MAC that both have."""
     node = cluster.node(pod.node)
-    near = [one for one in _ips(node) if family(one) in {family(mine) for mine in pod.addresses}]
+    near = [one for one in plain(node.addresses) if family(one) in {family(mine) for mine in pod.addresses}]
     return l2.pod_side(cluster, pod).plus(
         Netns(
             pod.name,
@@ -87,7 +86,3 @@ def _pod_side(cluster: Cluster, pod: Pod) -> Netns:
             neighbours=tuple(Neighbour(physical.POD_NIC, one, node.mac) for one in near),
         )
     )
-
-
-def _ips(node: Node) -> list[str]:
-    return [str(ip_interface(address).ip) for address in node.addresses]
