@@ -300,6 +300,19 @@ def _compare(commands: Any) -> None:
     _kernel(parser)
 
 
+def _mtu(commands: Any) -> None:
+    summary = (
+        "the MTU budget between two pods, layer by layer, and two probes that try its limit; status 1 if they differ"
+    )
+    examples = ("mtu", "mtu --plugin calico --mode vxlan --link-mtu 9000", "mtu --json")
+    parser = _command(commands, "mtu", "console.mtu:mtu", summary, *examples)
+    _lab_choice(parser)
+    links = Number("--link-mtu", int, 1280, 65535, "bytes")
+    _number(parser, links, help="MTU of every link of the lab that is brought up for it, bytes")
+    _name(parser)
+    _json(parser)
+
+
 COMMANDS: dict[str, Callable[[Any], None]] = {
     "up": _up,
     "down": _down,
@@ -315,4 +328,5 @@ COMMANDS: dict[str, Callable[[Any], None]] = {
     "bench": _bench,
     "advise": _advise,
     "compare": _compare,
+    "mtu": _mtu,
 }

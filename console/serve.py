@@ -18,6 +18,7 @@ def serve(_arguments: argparse.Namespace) -> int:
         "inspect": answer(_inspect),
         "trace": answer(_trace),
         "verify": _verify,
+        "mtu": answer(_mtu),
         "prompt": _prompt,
     }
     Server(listeners(), jobs, _preload).serve()
@@ -72,6 +73,13 @@ def _verify(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:
     agree = all(one.agrees for one in paths) and all(one.agrees for one in rules)
     text = f"{verdicts.table(paths, *looks)}\n\n{findings.listed(rules, *looks)}"
     channel.send({"done": {"verdicts": answers, "agree": agree, "text": text}})
+
+
+def _mtu(lab: Lab, request: Mapping[str, Any]) -> Any:
+    from paths.mtu import budgets
+
+    del request
+    return [one.to_json() for one in budgets(lab)]
 
 
 def _prompt(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:

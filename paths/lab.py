@@ -16,6 +16,8 @@ class Wanted(Protocol):
 
     @property
     def routers(self) -> tuple[Router, ...]: ...
+    @property
+    def pod_mtu(self) -> int: ...
 
 
 class Lab(Protocol):
