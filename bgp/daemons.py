@@ -7,9 +7,11 @@ They run as the lab's root: Debian's user frr does not exist in a user namespace
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from kernel.namespaces import Namespaces
 from kernel.watch import appear
 
 FRR = Path("/usr/lib/frr")
+BGP_PORT = 179
+"""RFC 4271, section 8."""
 STATE = Path("/run/frr")
 """FRR's own run folder; in a lab it is the lab's."""
 CONFIGURATION = {"zebra": zebra_conf, "bgpd": bgpd_conf}
@@ -82,6 +86,8 @@ class Routers:
         if not (FRR / "bgpd").exists():
             raise MissingTool("FRR is not installed", where=str(FRR), remedy="run `make setup`")
         for router in fresh:
+            self._must_be_free(router.netns)
+        for router in fresh:
             self._pairs[router.netns] = _Pair(router)
             self._write(router)
         try:
@@ -90,6 +96,20 @@ class Routers:
         except BaseException:
             self._end(router.netns for router in fresh)
             raise
+
+    def _must_be_free(self, netns: str) -> None:
+        """Raises BadInput when something listens on BGP's port there: bgpd would start, and only not be reached."""
+        with self._namespaces.inside(netns):
+            for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+                try:
+                    with socket.socket(family) as sock:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        sock.bind((everywhere, BGP_PORT))
+                except OSError as problem:
+                    if problem.errno == errno.EADDRINUSE:
+                        what = f"port {BGP_PORT} of {netns!r} is taken, so bgpd cannot listen"
+                        remedy = f"end what has it; `exec {netns} -- ss -ltnp` shows that"
+                        raise BadInput(what, remedy=remedy) from None
 
     def wait(self, deadline_s: float) -> float:
         """Waits until BGP has converged (bgp.converge.wait); returns the seconds that took. Raises NotConverged with

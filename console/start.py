@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -133,15 +132,16 @@ def start(chosen: Choice, kernel: str, name: str, detach: bool, said: Callable[[
     folder = places.run_folder(name)
     if kernel == "embedded":
         said("booting")
-    process = places.launch(
-        kernel, name, [sys.executable, str(PROGRAM), "serve"], folder, detach=detach, listen=folder / places.SOCKET
-    )
+    argv, process = [sys.executable, str(PROGRAM), "serve"], None
     try:
+        process = places.launch(kernel, name, argv, folder, detach=detach, listen=folder / places.SOCKET)
         summary = call(folder, chosen.request("up"), said)
     except BaseException:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        if process:
+            with places.until_gone(folder, DOWN_S):
+                process.kill()
+                process.wait()
+        places.tidy(folder)
         raise
     return Started(folder, process, summary | {"kernel": kernel, "lab": name})
 
@@ -149,7 +149,7 @@ def start(chosen: Choice, kernel: str, name: str, detach: bool, said: Callable[[
 def end(folder: Path) -> None:
     """Takes a lab down: asks it to end, waits for its processes, and removes its run folder."""
     try:
-        call(folder, {"request": "down"})
+        with places.until_gone(folder, DOWN_S):
+            call(folder, {"request": "down"})
     finally:
-        places.wait_gone(folder, DOWN_S)
-        shutil.rmtree(folder, ignore_errors=True)
+        places.tidy(folder)

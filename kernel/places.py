@@ -26,6 +26,8 @@ SOCKET, LOCK, PID, LOG, KERNEL = "control.sock", "lock", "pid", "log", "kernel"
 """The files of a run folder: control socket, lock of the living lab, its first process, what it said, which kernel."""
 LOOK_S = 0.1
 """How long others may hold a lock that they only look at, seconds."""
+GOING_S = 2.0
+"""How long processes of a killed lab may take to end, seconds."""
 HOME = Path(__file__).resolve().parent.parent
 
 
@@ -197,16 +199,33 @@ def alive(folder: Path) -> bool:
 
 
 def sweep() -> None:
-    """Removes the run folders that killed labs of this user left: those with a lock that nobody holds."""
+    """Removes the run folders that killed labs of this user left."""
     for folder in root().iterdir() if root().is_dir() else ():
-        with contextlib.suppress(OSError):
-            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                if _taken(lock):
-                    (folder / LOCK).unlink()
-                    shutil.rmtree(folder)
-            finally:
-                os.close(lock)
+        tidy(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Removes a run folder if it has a lock and nobody holds that."""
+    with contextlib.suppress(OSError):
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if _taken(lock):
+                (folder / LOCK).unlink()
+                _remove(folder)
+        finally:
+            os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """A killed lab's daemons may write for a moment yet, after its lock is free."""
+    deadline = time.monotonic() + GOING_S
+    while True:
+        try:
+            return shutil.rmtree(folder)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(GOING_S / 100)
 
 
 def running() -> list[str]:
@@ -238,14 +257,25 @@ def wait_gone(folder: Path, deadline_s: float) -> None:
 
     Raises NotConverged when even that does not help.
     """
+    with until_gone(folder, deadline_s):
+        pass
+
+
+@contextlib.contextmanager
+def until_gone(folder: Path, deadline_s: float) -> Iterator[None]:
+    """The same after its body, which ends a lab that lives before it. The lab's lock is free a moment before its last
+    process is gone (do_exit closes files first), so the body must not come before this looks."""
+    fd = None
     if (pid := holder(folder)) is not None:
         with contextlib.suppress(ProcessLookupError):
             fd = os.pidfd_open(pid)
-            try:
-                if not select.select([fd], [], [], deadline_s)[0]:
-                    signal.pidfd_send_signal(fd, signal.SIGKILL)
-            finally:
-                os.close(fd)
+    try:
+        yield
+    finally:
+        if fd is not None:
+            if not select.select([fd], [], [], deadline_s)[0]:
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+            os.close(fd)
     deadline = time.monotonic() + deadline_s
     while alive(folder):  # the others of its process namespace end within a moment; a lock announces nothing
         if time.monotonic() > deadline:

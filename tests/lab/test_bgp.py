@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -51,6 +52,17 @@ def running(name: str) -> list[str]:
         if "-N" in words and words[words.index("-N") + 1] == name:
             found.append(" ".join(words))
     return found
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "10.0.0.1"), (socket.AF_INET6, "::1")])
+def test_a_port_that_is_taken(routers: Routers, family: int, address: str) -> None:
+    with routers._namespaces.inside("left"), socket.create_server((address, 179), family=family):
+        with pytest.raises(BadInput, match="port 179 of 'left' is taken") as told:
+            routers.start([ONE, TWO])
+        assert "exec left" in told.value.remedy
+        assert running("left") == running("right") == []
+    routers.start([ONE, TWO])
+    assert routers.wait(10.0) < 10.0
 
 
 def test_a_route_arrives_and_goes(routers: Routers) -> None:

@@ -58,14 +58,15 @@ def podpath(environment: dict[str, str], run_root: Path) -> Iterator[Callable[..
 
 @pytest.fixture
 def within(environment: dict[str, str]) -> Callable[..., Done]:
-    """`within("mount ...", "up", "-d")`: the program in a mount and user namespace of its own, prepared by a shell
-    command as root there. So a package can be missing or a limit be reached without a change to the machine."""
+    """`within("mount ...", "up", "-d")`: the program in a mount namespace of its own, prepared by a shell command. So a
+    package can be missing without a change to the machine. With `limits` in a user namespace too, whose limits
+    (namespaces(7)) the shell command can lower."""
 
-    def call(prepare: str, *arguments: str) -> Done:
+    def call(prepare: str, *arguments: str, limits: bool = False) -> Done:
         words = " ".join(f"'{word}'" for word in [*PROGRAM, *arguments])
-        argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", f"{prepare}\n{words}"]
+        user = ["--user", "--map-root-user"] if limits or OWN == "user" else []
         return subprocess.run(
-            argv,
+            ["unshare", *user, "--mount", "sh", "-ec", f"{prepare}\n{words}"],
             stdin=subprocess.DEVNULL,
             cwd=HOME,
             env=environment,
