@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -168,8 +167,3 @@ def _must_be_mode(mode: str) -> None:
         find(*split(mode))
     except BadInput as problem:
         raise BadInput(problem.what, where="--modes", remedy=problem.remedy) from None
-
-
-def dumped(plan: Plan) -> str:
-    """As one line of JSON."""
-    return json.dumps(plan.to_json())

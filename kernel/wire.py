@@ -30,7 +30,7 @@ UP, NOARP = 0x1, 0x80
 HEAD = struct.Struct("=IHHII")
 _ATTR = struct.Struct("=HH")
 NESTED = 0x8000
-_SOL_NETLINK, _EXT_ACK, _CAP_ACK, _STRICT = 270, 11, 10, 12
+_SOL_NETLINK, _EXT_ACK, _CAP_ACK = 270, 11, 10
 _INTERRUPTED, _PATIENCE = 0x10, 5
 _BATCH = 1 << 15
 """Bytes a send: well under the default socket buffer of 208 KiB."""
