@@ -94,7 +94,7 @@ def test_addresses_and_devices_are_the_kernels(lab: Any, net: Any) -> None:
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_all_pods_ping_each_other_within_a_second(net: Any, capsys: pytest.CaptureFixture[str], family: int) -> None:
+def test_all_pods_ping_each_other_within_a_second(net: Any, family: int) -> None:
     began = time.monotonic()
     assert net.ping(family=family) == 0
     assert time.monotonic() - began < 1

@@ -18,7 +18,7 @@ AnyUser = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyUser]:
+def ordinary() -> Iterator[AnyUser]:
     """Runs the program as an ordinary user with a fresh home, under the system's python, not the environment's."""
     own = Path("/tmp") / f"podpath-home-{os.getpid()}"
     own.mkdir()
