@@ -24,10 +24,8 @@ from kernel.state import (
 )
 
 Key = Callable[[Any], Hashable]
-
-
 USUAL_IPV6_METRIC = 1024
-"""IP6_RT_PRIO_USER (net/ip6_route.h): the metric of an IPv6 route that states none."""
+"""IP6_RT_PRIO_USER (linux/ipv6_route.h): the metric of an IPv6 route that states none."""
 
 
 def _route_key(item: Route) -> Hashable:

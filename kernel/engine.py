@@ -294,13 +294,14 @@ def check(state: State) -> None:
                 places.append((link.peer_netns, link.peer.name))
             far = link.peer_netns if isinstance(link, Veth) else getattr(link, "dev_netns", "") or ns.name
             if far not in names:
-                raise BadInput(f"{link.name} has its other part in {far!r}, which is not there", where=ns.name)
+                what = f"{link.name} has its other part in {far!r}, which is not there"
+                raise BadInput(what, where=f"namespace {ns.name}")
             for place, device in places:
                 if not 0 < len(device.encode()) <= IFNAMSIZ:
                     what = f"{device!r} is no interface name: 1 to {IFNAMSIZ} bytes"
-                    raise BadInput(what, where=place, remedy="give a shorter name")
+                    raise BadInput(what, where=f"namespace {place}", remedy="give a shorter name")
                 if (place, device) in seen:
-                    raise BadInput(f"the device {device} is stated twice", where=place)
+                    raise BadInput(f"the device {device} is stated twice", where=f"namespace {place}")
                 seen.add((place, device))
     ends = diff.ends(state)
     diff.ranks(ends)

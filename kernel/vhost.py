@@ -153,7 +153,7 @@ class Device:
         elif request == SET_MEM_TABLE:
             self.memory.map(payload, fds)
         elif request == SET_SLAVE_REQ_FD:
-            self._requests = fds.pop()
+            self._requests = fds.pop()  # kept open, never written to
         elif request in (VRING_KICK, VRING_CALL):
             self._bell(request, payload, fds)
         elif request in (VRING_NUM, VRING_ADDR, VRING_BASE):
