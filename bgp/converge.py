@@ -13,10 +13,10 @@ from bgp.model import Router
 from kernel import wire
 from kernel.errors import NotConverged
 from kernel.namespaces import Namespaces
+from kernel.state import MAIN
 
 PROTO_BGP = 186
 """RTPROT_BGP, linux/rtnetlink.h."""
-MAIN = 254
 GROUPS = 0x40 | 0x400
 """RTMGRP_IPV4_ROUTE and RTMGRP_IPV6_ROUTE."""
 Deaths = Mapping[int, Callable[[], NotConverged]]

@@ -9,6 +9,7 @@ as four bytes, the data.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -85,6 +86,12 @@ class Channel:
             self.sock.sendall(data)
         except OSError:
             raise Closed from None
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until all is written. Raises OSError."""
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def error_message(problem: errors.PodpathError) -> dict[str, Any]:

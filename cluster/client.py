@@ -14,7 +14,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster.channel import EXIT, NUMBER, PAIR, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, Channel, Closed, raised
+from cluster.channel import (
+    EXIT,
+    NUMBER,
+    PAIR,
+    RESIZE,
+    SIGNAL,
+    STDERR,
+    STDIN,
+    STDOUT,
+    Channel,
+    Closed,
+    raised,
+    write_all,
+)
 from kernel.errors import LabBusy, PodpathError
 from kernel.places import SOCKET, short
 
@@ -127,7 +140,7 @@ def _pump(channel: Channel, signals: int) -> int:
             for kind, data in channel.frames():
                 if kind == EXIT:
                     return int(NUMBER.unpack(data)[0])
-                _write({STDOUT: 1, STDERR: 2}[kind], data)
+                write_all({STDOUT: 1, STDERR: 2}[kind], data)
         if signals in ready:
             for number in os.read(signals, 64):
                 resized = number == signal.SIGWINCH
@@ -137,8 +150,3 @@ def _pump(channel: Channel, signals: int) -> int:
             channel.send_frame(STDIN, data)
             if not data:
                 waiting.remove(stdin)
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]

@@ -90,7 +90,8 @@ def _check_mtu(spec: LabSpec, mode: Mode, cluster: Cluster, wanted: Wanted) -> N
     """Raises BadInput when what a tunnel leaves of the links is less than IPv6 needs (RFC 8200, section 5)."""
     six = any(":" in address for pod in cluster.pods for address in pod.addresses)
     if six and wanted.pod_mtu < LEAST_IPV6_MTU:
-        what = f"{mode.plugin} {mode.name} leaves pods an MTU of {wanted.pod_mtu}, and their IPv6 addresses need 1280"
+        left = f"{mode.plugin} {mode.name} leaves pods an MTU of {wanted.pod_mtu}"
+        what = f"{left}, and their IPv6 addresses need {LEAST_IPV6_MTU}"
         raise BadInput(what, where=f"{spec.name}: mtu", remedy="give the nodes' links a larger MTU, or pods no IPv6")
 
 

@@ -120,16 +120,15 @@ class Cluster:
         def kept(addresses: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(address for address in addresses if family(address) in families)
 
-        return Cluster(
-            tuple(replace(n, addresses=kept(n.addresses), gateways=kept(n.gateways)) for n in self.nodes),
-            tuple(replace(pod, addresses=kept(pod.addresses)) for pod in self.pods),
-            tuple(pool for pool in self.pools if pool.family in families),
-            tuple(block for block in self.blocks if family(block.cidr) in families),
-            tuple(replace(one, addresses=kept(one.addresses)) for one in self.reflectors),
-            tuple(replace(one, addresses=kept(one.addresses)) for one in self.routers),
-            kept(self.service_cidrs),
-            self.address_check_s,
-            self.client,
+        return replace(
+            self,
+            nodes=tuple(replace(n, addresses=kept(n.addresses), gateways=kept(n.gateways)) for n in self.nodes),
+            pods=tuple(replace(pod, addresses=kept(pod.addresses)) for pod in self.pods),
+            pools=tuple(pool for pool in self.pools if pool.family in families),
+            blocks=tuple(block for block in self.blocks if family(block.cidr) in families),
+            reflectors=tuple(replace(one, addresses=kept(one.addresses)) for one in self.reflectors),
+            routers=tuple(replace(one, addresses=kept(one.addresses)) for one in self.routers),
+            service_cidrs=kept(self.service_cidrs),
         )
 
 

@@ -69,8 +69,8 @@ def _pods(spec: LabSpec, blocks: tuple[Block, ...], first: int) -> Iterator[Pod]
         mine = [pool for pool in spec.pools if pool.network == pod.network]
         sources = [shared[pool.cidr] if pool.vlan is not None else free[pod.node, pool.cidr] for pool in mine]
         try:
-            yield _pod(pod, pod.addresses or tuple(next(source) for source in sources))
-        except RuntimeError:  # what a generator makes of the StopIteration of another
+            yield _pod(pod, pod.addresses or tuple([next(source) for source in sources]))
+        except StopIteration:
             what = f"the network {pod.network!r} has no address left for pod {pod.name!r}"
             raise BadInput(what, where="pools", remedy="make its pool larger, or have fewer pods") from None
 

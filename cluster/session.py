@@ -21,8 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.channel import EXIT, NUMBER, PAIR, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, Channel, Closed
+from cluster.channel import EXIT, NUMBER, PAIR, RESIZE, SIGNAL, STDERR, STDIN, STDOUT, Channel, Closed, write_all
 from kernel.namespaces import Namespaces
+from kernel.places import exit_status
 
 CHUNK = 1 << 16
 
@@ -97,8 +98,7 @@ def function(channel: Channel, request: Mapping[str, Any], body: Callable[[], in
     ends.close_theirs()
     channel.send({"started": True})
     _pump(channel, ends, pid)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    _say(channel, EXIT, NUMBER.pack(status))
+    _say(channel, EXIT, NUMBER.pack(exit_status(os.waitpid(pid, 0)[1])))
 
 
 def _become(ends: Ends, on_terminal: bool, environment: dict[str, str], body: Callable[[], int]) -> None:
@@ -181,7 +181,7 @@ def _input(channel: Channel, stdin: int, stdout: int, pid: int) -> None:
     for kind, data in channel.frames():
         if kind == STDIN and data:
             with contextlib.suppress(OSError):  # the command does not read any more
-                _write(stdin, data)
+                write_all(stdin, data)
         elif kind == STDIN and stdin != stdout:
             with contextlib.suppress(OSError):
                 os.close(stdin)
@@ -189,11 +189,6 @@ def _input(channel: Channel, stdin: int, stdout: int, pid: int) -> None:
             resize(stdin, PAIR.unpack(data))
         elif kind == SIGNAL:
             _kill(pid, NUMBER.unpack(data)[0])
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 def _kill(pid: int, number: int) -> None:

@@ -44,7 +44,6 @@ def _inspect(lab: Lab, request: Mapping[str, Any]) -> Any:
 
 
 def _trace(lab: Lab, request: Mapping[str, Any]) -> Any:
-
     from base64 import b64encode
 
     from paths.observe import observe

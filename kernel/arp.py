@@ -88,13 +88,14 @@ def _icmp6(mac: bytes, group: IPv6Address, message: bytes) -> bytes:
     """The message in an IPv6 packet to a multicast group, with the hop limit that receivers insist on."""
     addresses = link_local(mac).packed + group.packed
     pseudo = addresses + struct.pack("!IxxxB", len(message), socket.IPPROTO_ICMPV6) + message
-    message = message[:2] + struct.pack("!H", _checksum(pseudo)) + message[4:]
+    message = message[:2] + struct.pack("!H", checksum(pseudo)) + message[4:]
     ip = struct.pack("!IHBB", 6 << 28, len(message), socket.IPPROTO_ICMPV6, 255) + addresses
     return b"\x33\x33" + group.packed[12:] + mac + struct.pack("!H", IPV6) + ip + message
 
 
-def _checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071) of an even number of bytes."""
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

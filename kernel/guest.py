@@ -19,6 +19,7 @@ from typing import Any
 from kernel import mounts
 from kernel.inside import loopback_up
 from kernel.modules import ROOT, load
+from kernel.places import SOCKET, exit_status
 
 TASK = "guest.json"
 """In the run folder: argv, environment, folder to be in, lab's name, paths to keep visible, whether to serve."""
@@ -51,7 +52,7 @@ def main(run_folder: str) -> None:
     say = _to_machine(EVENTS)
     try:
         _network(task["lab"])
-        status = _run(task, run_folder, say)
+        status = _run(task, say)
     except OSError as problem:
         say.sendall(f"failed {problem}\n".encode())
     else:
@@ -116,7 +117,7 @@ def _to_machine(port: int) -> socket.socket:
     return sock
 
 
-def _run(task: Mapping[str, Any], run_folder: str, say: socket.socket) -> int:
+def _run(task: Mapping[str, Any], say: socket.socket) -> int:
     """Runs the command as this guest's first process; returns its exit status, 128 + the signal's number if killed."""
     environment = dict(task["environment"])
     with contextlib.suppress(OSError):
@@ -140,14 +141,11 @@ def _run(task: Mapping[str, Any], run_folder: str, say: socket.socket) -> int:
     say.sendall(b"runs\n")
     while (ended := os.wait())[0] != first:
         pass  # an orphan
-    status = os.waitstatus_to_exitcode(ended[1])
-    return status if status >= 0 else 128 - status
+    return exit_status(ended[1])
 
 
 def _listen() -> list[socket.socket]:
     """For the machine's commands, and for those from inside."""
-    from kernel.places import SOCKET
-
     outer = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
     outer.bind((ANY, CONTROL))
     inner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

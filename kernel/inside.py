@@ -22,7 +22,7 @@ from typing import NoReturn
 from kernel import errors, mounts
 from kernel.errors import MissingTool, NotPermitted, PodpathError
 from kernel.namespaces import refusal
-from kernel.places import HOME, LOG, PID
+from kernel.places import HOME, LOG, PID, exit_status
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 """CLONE_NEW*, linux/sched.h"""
@@ -153,9 +153,9 @@ def _keep(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the first process decides
     groups = _adopted(here)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = exit_status(os.waitpid(pid, 0)[1])
     _end(groups)
-    os._exit(status if status >= 0 else 128 - status)
+    os._exit(status)
 
 
 def _adopted(first: socket.socket) -> list[int]:

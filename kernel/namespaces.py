@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from kernel import mounts
 from kernel.errors import BadInput, KernelRefused, MissingTool, NotPermitted
 
 CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
-MS_BIND, MNT_DETACH = 4096, 2
-"""linux/mount.h"""
 RUN_NETNS = Path("/run/netns")
 """Where `ip netns` looks for names (ip-netns(8))."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -154,11 +153,11 @@ def _bind(name: str, fd: int) -> None:
     RUN_NETNS.mkdir(parents=True, exist_ok=True)
     target = RUN_NETNS / name
     target.touch()
-    if _libc.mount(f"/proc/self/fd/{fd}".encode(), str(target).encode(), None, MS_BIND, None):
+    if _libc.mount(f"/proc/self/fd/{fd}".encode(), str(target).encode(), None, mounts.MS_BIND, None):
         raise KernelRefused(f"{target} could not be mounted: {os.strerror(ctypes.get_errno())}")
 
 
 def _unbind(name: str) -> None:
     target = RUN_NETNS / name
-    _libc.umount2(str(target).encode(), MNT_DETACH)
+    _libc.umount2(str(target).encode(), mounts.MNT_DETACH)
     target.unlink(missing_ok=True)

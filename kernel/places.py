@@ -60,8 +60,13 @@ class Process:
                 os.kill(self.pid, signal.SIGKILL)
 
     def _take(self, status: int) -> None:
-        code = os.waitstatus_to_exitcode(status)
-        self._status = code if code >= 0 else 128 - code
+        self._status = exit_status(status)
+
+
+def exit_status(wait_status: int) -> int:
+    """What wait(2) said of a process, as shells count it: 128 + the signal's number if one ended it."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    return code if code >= 0 else 128 - code
 
 
 def launch(

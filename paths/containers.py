@@ -14,10 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kernel.namespaces import CLONE_NEWNET, Namespaces
+from kernel.inside import NEWIPC, NEWNET, NEWNS, NEWUTS
+from kernel.namespaces import Namespaces
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
-"""linux/sched.h"""
 SIOCGIFHWADDR = 0x8927
 """netdevice(7)"""
 WAIT_S = 5.0
@@ -59,7 +58,7 @@ def _start(network: int, body: Callable[[], str]) -> tuple[int, int]:
     if not pid:
         try:
             os.close(said)
-            if _libc.setns(network, CLONE_NEWNET) or _libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC):
+            if _libc.setns(network, NEWNET) or _libc.unshare(NEWNS | NEWUTS | NEWIPC):
                 os._exit(1)
             os.write(say, json.dumps(_view(body())).encode())
         finally:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from kernel.state import LOCAL, MAIN, Netns, Route, Rule
+from kernel.diff import USUAL_IPV6_METRIC
+from kernel.state import DEFAULT, LOCAL, MAIN, Netns, Route, Rule
 
 ip_address = functools.lru_cache(4096)(ipaddress.ip_address)
 ip_interface = functools.lru_cache(4096)(ipaddress.ip_interface)
@@ -17,14 +18,13 @@ ip_network = functools.lru_cache(4096)(ipaddress.ip_network)
 """Texts are read again and again on one packet's way."""
 DEFAULT_TABLE = 253
 TABLES = {LOCAL: "local", MAIN: "main", DEFAULT_TABLE: "default"}
-DEFAULTS = ("0.0.0.0/0", "::/0")
 BORN = (0, 32766, 32767)
 """Priorities of the rules that every namespace is born with (ip-rule(8)); not worth a word."""
 ENDS = {"blackhole": "Invalid argument", "unreachable": "No route to host", "prohibit": "Permission denied"}
 """Kinds of route that end a packet, and what the kernel answers to a look-up (fib_props, net/ipv4/fib_semantics.c)."""
 NOWHERE = "Network is unreachable"
-CONNECTED_6, USER_6 = 256, 1024
-"""Metrics of IPv6 routes that come with addresses, and of those that state none (linux/ipv6_route.h)."""
+CONNECTED_6 = 256
+"""Metric of IPv6 routes that come with addresses (linux/ipv6_route.h)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Lookup:
         kind = f"{self.kind} " if self.kind != "unicast" else ""
         mark = f" (mark {self.mark:#x})" if self.mark else ""
         rule = f"rule {self.rule}{mark}, " if self.rule not in (None, *BORN) else ""
-        dst = "default" if self.dst in DEFAULTS else self.dst
+        dst = "default" if self.dst in DEFAULT.values() else self.dst
         return f"{rule}table {TABLES.get(self.table, self.table)}: {kind}{dst}{way}"
 
     def same_way(self, other: Lookup) -> bool:
@@ -118,7 +118,7 @@ def _longest(routes: list[Route], dst: str) -> Route | None:
 
 
 def _metric(route: Route) -> int:
-    return route.metric or (USER_6 if ":" in route.dst else 0)
+    return route.metric or (USUAL_IPV6_METRIC if ":" in route.dst else 0)
 
 
 def _through(ns: Netns, found: Lookup, family: Literal[4, 6]) -> Lookup:

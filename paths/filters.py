@@ -91,7 +91,7 @@ def _after(args: tuple[str, ...], option: str) -> str | None:
 
 def _fits(ns: Netns, rule: FilterRule, packet: Passing) -> bool | None:
     """The packet fits every condition of the rule; None when one is not known here."""
-    found = [condition for condition in _conditions(rule.args)]
+    found = list(_conditions(rule.args))
     if any(option not in CONDITIONS for _, option, _ in found):
         return None
     return all(CONDITIONS[option](ns, packet, *values) != negated for negated, option, values in found)

@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 
+from kernel.arp import checksum
 from kernel.errors import BadInput
 from kernel.namespaces import Namespaces
 from paths.decode import ICMP_ERRORS
@@ -47,7 +48,7 @@ class Icmp(Probe):
         kind = 128 if self.six else 8
         head = struct.pack("!BBHHH", kind, 0, 0, self.ident, 1)
         if not self.six:  # the kernel fills in ICMPv6's checksum itself
-            head = struct.pack("!BBHHH", kind, 0, _checksum(head + self.payload), self.ident, 1)
+            head = struct.pack("!BBHHH", kind, 0, checksum(head + self.payload), self.ident, 1)
         try:
             self.sock.sendto(head + self.payload, (self.target, 0))
         except OSError as problem:
@@ -225,11 +226,3 @@ class Tcp(Probe):
 
 
 PROBES: dict[str, type[Probe]] = {kind.kind: kind for kind in (Icmp, Udp, Tcp)}
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071."""
-    data += b"\0" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF

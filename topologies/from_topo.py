@@ -7,12 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from pydantic import ValidationError
-
 from kernel.errors import BadInput
-from topologies.checks import check
-from topologies.mistakes import first
-from topologies.spec import LabSpec
+from topologies.spec import LabSpec, checked
 
 NODES_4, NODES_6 = IPv4Network("192.168.0.0/16"), IPv6Network("fd00:192:168::/64")
 """Where hosts that state no address get theirs from, in the order in which they were added."""
@@ -55,12 +51,7 @@ def spec_of(topo: Any, name: str = "") -> LabSpec:
     def where(loc: Sequence[int | str]) -> str:
         return f"topo {name}: {_place(data, loc)}"
 
-    try:
-        spec = LabSpec.model_validate(data)
-    except ValidationError as problem:
-        raise first(problem, where) from None
-    check(spec, where)
-    return spec
+    return checked(data, where)
 
 
 class _Reader:

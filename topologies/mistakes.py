@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from kernel.errors import BadInput, meant
+from topologies.checks import Loc, Where
 from topologies.spec import LabSpec
 
-Loc = Sequence[int | str]
 JUDGEMENTS = {
     "greater_than": "is too small",
     "greater_than_equal": "is too small",
@@ -27,7 +26,7 @@ JUDGEMENTS = {
 LONGEST_SHOWN = 40
 
 
-def first(problem: ValidationError, where: Callable[[Loc], str]) -> BadInput:
+def first(problem: ValidationError, where: Where) -> BadInput:
     """The first mistake as ours. `where` makes text of a place in the topology."""
     error = problem.errors(include_url=False)[0]
     loc, kind = tuple(error["loc"]), error["type"]

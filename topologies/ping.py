@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kernel.arp import checksum
 from kernel.namespaces import Namespaces
 
 WINDOW = 128
@@ -83,7 +84,7 @@ class _Run:
         fields = self.identifier, number & 0xFFFF, number
         data = HEAD.pack(ECHO_REQUEST[probe.family], 0, 0, *fields)
         if probe.family == 4:  # ICMPv6's checksum is filled in by the kernel (RFC 3542, section 3.1)
-            data = HEAD.pack(ECHO_REQUEST[4], 0, _checksum(data), *fields)
+            data = HEAD.pack(ECHO_REQUEST[4], 0, checksum(data), *fields)
         now = time.perf_counter()  # before: on veths the answer may be here when sendto returns
         try:
             self.sockets[probe.source, probe.family].sendto(data, (probe.target, 0))
@@ -127,11 +128,3 @@ class _Run:
             return -1
         found, _, _, identifier, _, number = HEAD.unpack_from(message)
         return int(number) if (found, identifier) == (kind, self.identifier) else -1
-
-
-def _checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from kernel.errors import BadInput
-from topologies.checks import check
-from topologies.mistakes import first
-from topologies.spec import LabSpec
+from topologies.checks import Loc, Where
+from topologies.spec import LabSpec, checked
 
-Loc = Sequence[int | str]
-Where = Callable[[Loc], str]
 LARGEST = 1 << 20
 """Bytes of a topology file; the largest lab that comes to mind has a hundredth of that."""
 DEEPEST = 20
@@ -61,12 +56,7 @@ def parse(text: str, name: str) -> LabSpec:
     def where(loc: Loc) -> str:
         return f"{name}:{_line(tree, loc)}: {_dotted(loc)}" if loc else name
 
-    try:
-        spec = LabSpec.model_validate(data)
-    except ValidationError as problem:
-        raise first(problem, where) from None
-    check(spec, where)
-    return spec
+    return checked(data, where)
 
 
 def _shallow(text: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +32,7 @@ from topologies.fields import (
     VlanId,
     ranged,
 )
+from topologies.shaping import NAMES
 
 PRESET_FOLDER = Path(__file__).resolve().parent / "presets"
 PRESETS = (
@@ -247,13 +248,13 @@ class LabSpec(Part):
 
         Raises BadInput when there is no such link or a value is wrong.
         """
-        if unknown := sorted(set(values) - {"bandwidth", "delay", "loss", "mtu"}):
-            raise BadInput(f"a link has no {unknown[0]!r}", remedy="bandwidth, delay, loss, mtu")
+        if unknown := sorted(set(values) - set(NAMES)):
+            raise BadInput(f"a link has no {unknown[0]!r}", remedy=", ".join(NAMES))
         data = self.model_dump(mode="json")
         for part in self._links_between(data, a, b):
             part |= {"mtu": values["mtu"]} if "mtu" in values else {}
             part["link"] |= {name: value for name, value in values.items() if name != "mtu"}
-        return _validated(data, f"{a} - {b}")
+        return checked(data, lambda loc: f"{a} - {b}" + "".join(f": {key}" for key in loc[-1:] if key in values))
 
     def _links_between(self, data: dict[str, Any], a: str, b: str) -> list[dict[str, Any]]:
         """The parts of the dumped spec that state a link between two names; a router may have several."""
@@ -267,15 +268,16 @@ class LabSpec(Part):
         raise BadInput(what, remedy="name a switch and what is plugged into it; `links` at the prompt shows them")
 
 
-def _validated(data: Any, where: str) -> LabSpec:
+def checked(data: Any, where: Callable[[Sequence[int | str]], str]) -> LabSpec:
+    """The lab that `data` states. Raises BadInput for the first mistake; `where` makes text of its place."""
     from topologies.checks import check
     from topologies.mistakes import first
 
     try:
         spec = LabSpec.model_validate(data)
     except ValidationError as problem:
-        raise first(problem, lambda loc: f"{where}: {loc[-1]}") from None
-    check(spec, lambda _: where)
+        raise first(problem, where) from None
+    check(spec, where)
     return spec
 
 
