@@ -15,6 +15,7 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "bifrost": (("bifrost-macvlan", "trunks"),),
 }
 """The article's columns, and the modes and presets that are observed for them."""
+RUN = "python run_topology.py"
 Shown = Callable[[Traits], Sequence[str]]
 
 
@@ -149,7 +150,7 @@ TABLES = (
                 ("SNAT/podIP", "SNAT", "SNAT/podIP", "podIP"),
                 ("SNAT podIP", "SNAT", "SNAT podIP", "podIP"),
                 lambda one: one.exits,
-                "trace {source} client; run_topology.py trace client {source}",
+                "trace {source} client; {run} trace client {source}",
             ),
             Row(
                 "Whether network policy is supported",
@@ -204,11 +205,11 @@ def _command(row: Row, one: Traits) -> str:
     plugin, _, mode = one.mode.partition("-")
     topology, before = f"--preset {one.preset}", ""
     if row.stated:
-        export = f"run_topology.py export --format yaml --preset {one.preset}"
+        export = f"{RUN} export --format yaml --preset {one.preset}"
         topology, before = "-f fixed.yaml", f"({export}; echo '{one.stated}') > fixed.yaml && "
-    up = f"{before}run_topology.py up -d --plugin {plugin} --mode {mode} {topology}"
-    seen = row.command.format(source=one.source, target=one.target, fixed=one.fixed)
-    return f"{up} && run_topology.py {seen}"
+    up = f"{before}{RUN} up -d --plugin {plugin} --mode {mode} {topology}"
+    seen = row.command.format(source=one.source, target=one.target, fixed=one.fixed, run=RUN)
+    return f"{up} && {RUN} {seen}"
 
 
 def as_json(traits: Mapping[str, Traits]) -> list[dict[str, Any]]:

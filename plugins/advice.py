@@ -31,6 +31,7 @@ class Wishes:
         return tuple(one.name for one in fields(self) if getattr(self, one.name))
 
 
+RUN = "python run_topology.py"
 TUNNELS = ("hybridnet-vxlan", "calico-ipip", "calico-vxlan")
 """The article's tunnel solutions."""
 TRUNKED = ("hybridnet-vlan", "bifrost-macvlan")
@@ -179,7 +180,7 @@ def _option(name: str, found: Sequence[Statement], wishes: Wishes) -> Option:
 def _evidence(name: str, meets: Sequence[str]) -> Iterator[tuple[str, str]]:
     plugin, _, rest = name.partition("-")
     chosen = f"--plugin {plugin} --mode {rest}"
-    yield "every path and rule of the mode, hop by hop", f"run_topology.py demo {chosen}"
+    yield "every path and rule of the mode, hop by hop", f"{RUN} demo {chosen}"
     if "dual_stack" in meets:
         yield "IPv6 between pods of two nodes", _up(chosen, "trace pod1 pod3 -6")
     if "least_invasive" in meets:
@@ -187,7 +188,7 @@ def _evidence(name: str, meets: Sequence[str]) -> Iterator[tuple[str, str]]:
     if "underlay_bgp" in meets:
         yield "sessions, and the prefixes that each peer sent", _up(chosen, "inspect")
     if "low_latency" in meets:
-        bench = f"run_topology.py bench --quick --modes raw,hybridnet-vxlan,{name}"
+        bench = f"{RUN} bench --quick --modes raw,hybridnet-vxlan,{name}"
         yield "throughput and latency beside a tunnel and the links alone", bench
     if "public_cloud" in meets and name not in TUNNELS:
         claim = "pods' frames bear the MAC of their node, which is all that a cloud's network lets pass"
@@ -195,4 +196,4 @@ def _evidence(name: str, meets: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _up(chosen: str, then: str) -> str:
-    return f"run_topology.py up -d {chosen} && run_topology.py {then}"
+    return f"{RUN} up -d {chosen} && {RUN} {then}"

@@ -115,9 +115,8 @@ def test_every_observed_cell_has_its_commands() -> None:
         for one, labs in zip(cells(row, TRAITS), COLUMNS.values(), strict=True):
             assert len(one.commands) == (len(labs) if row.shown else 0)
     command = cell("Network stack", "calico bgp").commands[0]
-    assert command == (
-        "run_topology.py up -d --plugin calico --mode bgp --preset default && run_topology.py trace pod1 pod3 -6"
-    )
+    run = "python run_topology.py"
+    assert command == f"{run} up -d --plugin calico --mode bgp --preset default && {run} trace pod1 pod3 -6"
 
 
 def test_what_is_not_observed_says_so() -> None:

@@ -83,5 +83,5 @@ def test_json_is_plain() -> None:
     one = asked("least_invasive", "dual_stack").to_json()["options"][0]
     assert one["mode"] == "hybridnet-vxlan"
     commands = [item["command"] for item in one["evidence"]]
-    assert commands[0] == "run_topology.py demo --plugin hybridnet --mode vxlan"
+    assert commands[0] == "python run_topology.py demo --plugin hybridnet --mode vxlan"
     assert any(command.endswith("trace pod1 pod3 -6") for command in commands)
