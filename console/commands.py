@@ -167,6 +167,7 @@ def _trace(commands: Any) -> None:
         "trace pod1 pod3 --probe tcp -6",
         "trace pod1 pod3 --size 1472 --pcap captured/ --json",
         "trace pod1 pod3 --svg trace.svg",
+        "trace pod1 pod3 --mermaid",
     )
     parser = _command(commands, "trace", "console.look:trace", summary, *examples)
     parser.add_argument("source", metavar="FROM", help="a pod, a node or the client")
@@ -177,7 +178,9 @@ def _trace(commands: Any) -> None:
     wait = Number("--timeout", float, 0.01, LONGEST_WAIT_S, "seconds")
     _number(parser, wait, default=2.0, help="seconds to wait for the answer (default: 2)")
     parser.add_argument("--pcap", metavar="FOLDER", help="write one pcapng a device there")
-    parser.add_argument("--svg", metavar="FILE", help="write the screen as a picture too")
+    parser.add_argument("--svg", metavar="FILE", help="write a figure of the path there: nodes, devices, headers")
+    parser.add_argument("--screen", metavar="FILE", help="write the screen as a picture (SVG) there")
+    parser.add_argument("--mermaid", action="store_true", help="print a Mermaid chart instead of the tree")
     _name(parser)
     _json(parser)
 

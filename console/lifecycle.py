@@ -134,7 +134,7 @@ def demo(arguments: argparse.Namespace) -> int:
     try:
         verified = call(lab.folder, {"request": "verify"} | looks(), say)
         first, last = chosen.far_pods()
-        request = {"request": "trace", "source": first, "target": last, "options": {}, "pcap": False}
+        request = {"request": "trace", "source": first, "target": last, "options": {}, "pcap": False, "forms": []}
         traced = call(lab.folder, request | looks())
     finally:
         lab.down()

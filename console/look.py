@@ -11,11 +11,8 @@ from typing import Any
 
 from cluster.client import call
 from console import start
-from console.screen import looks, print_json, say
+from console.screen import PICTURE_WIDTH, looks, print_json, say
 from kernel.errors import BadInput
-
-PICTURE_WIDTH = 110
-"""Columns of the screen that `--svg` draws."""
 
 
 def inspect(arguments: argparse.Namespace) -> int:
@@ -37,24 +34,36 @@ def trace(arguments: argparse.Namespace) -> int:
         options["size"] = arguments.size
     folder = start.running_folder(arguments.name)
     captures = _writable(Path(arguments.pcap), "--pcap") if arguments.pcap else None
-    picture = Path(arguments.svg) if arguments.svg else None
-    if picture:
-        _writable(picture.parent, "--svg")
+    files = {form: Path(path) for form in ("svg", "screen") if (path := getattr(arguments, form))}
+    for form, path in files.items():
+        _writable(path.parent, f"--{form}")
+    forms = [*files, *(["mermaid"] if arguments.mermaid else [])]
     request = {"request": "trace", "source": arguments.source, "target": arguments.target, "options": options}
-    wanted = {"color": True, "width": PICTURE_WIDTH} if picture else looks()
-    seen = call(folder, request | wanted | {"pcap": captures is not None})
+    seen = call(folder, request | looks() | {"pcap": captures is not None, "forms": forms})
     if captures:
         _write(captures, seen["captures"])
-    if picture:
-        from console.picture import save
-
-        save(picture, seen["text"], f"run_topology.py trace {arguments.source} {arguments.target}", PICTURE_WIDTH)
-        say(f"picture: {picture}")
+    for form, path in files.items():
+        _save(path, form, seen["forms"][form])
     if arguments.json:
         print_json(seen["trace"])
-    elif not picture:
-        print(seen["text"])
+    else:
+        print(seen["forms"]["mermaid"] if arguments.mermaid else seen["text"])
     return 0 if seen["delivered"] else 1
+
+
+def _save(path: Path, form: str, text: str) -> None:
+    """A picture: `text` is an SVG, or a screen to be drawn as one. Raises BadInput."""
+    if form == "screen":
+        from console.picture import save
+
+        save(path, text, "run_topology.py trace", PICTURE_WIDTH)
+    else:
+        try:
+            path.write_text(text)
+        except OSError as problem:
+            what = f"the picture cannot be written: {problem.strerror}"
+            raise BadInput(what, where=f"--{form} {path}", remedy="give another place") from None
+    say(f"picture: {path}")
 
 
 def _write(folder: Path, captures: dict[str, str]) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 PIPE_WIDTH = 110
 """Columns when nobody looks: a trace's longest usual line."""
 
+PICTURE_WIDTH = 110
+"""Columns of the screen that `trace --screen` draws."""
+
 
 def say(text: str) -> None:
     """One line of progress; on a terminal folded between words."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster import session
 from cluster.channel import Channel
 from cluster.lab import Lab
 from cluster.server import Server, answer, listeners
+
+if TYPE_CHECKING:
+    from paths.model import Trace
 
 
 def serve(_arguments: argparse.Namespace) -> int:
@@ -54,9 +57,28 @@ def _trace(lab: Lab, request: Mapping[str, Any]) -> Any:
     lab.must_carry(request["options"].get("family", 4), request["source"], request["target"])
     seen = observe(lab, request["source"], request["target"], **request["options"])
     told = tell(lab, seen)
-    text = tree(told, request["color"], request["width"])
     captures = {name: b64encode(data).decode() for name, data in files(seen.frames).items()} if request["pcap"] else {}
-    return {"trace": told.to_json(), "delivered": told.delivered, "text": text, "captures": captures}
+    return {
+        "trace": told.to_json(),
+        "delivered": told.delivered,
+        "text": tree(told, request["color"], request["width"]),
+        "forms": {form: _formed(lab, told, form) for form in request["forms"]},
+        "captures": captures,
+    }
+
+
+def _formed(lab: Lab, told: Trace, form: str) -> str:
+    """A trace as a figure, as a Mermaid chart, or as a screen to be drawn."""
+    if form == "screen":
+        from console.screen import PICTURE_WIDTH
+        from paths.show import tree
+
+        return tree(told, True, PICTURE_WIDTH)
+    from paths import mermaid, svg
+    from paths.scene import Scene
+
+    scene = Scene(lab.cluster, lab.state)
+    return svg.picture(told, scene) if form == "svg" else mermaid.chart(told, scene)
 
 
 def _verify(lab: Lab, channel: Channel, request: Mapping[str, Any]) -> None:

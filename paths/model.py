@@ -185,6 +185,7 @@ class Trace:
     differences: tuple[str, ...] = ()
     """What the kernel has otherwise than is wanted in the namespaces concerned, the closest first."""
     rtt_us: float | None = None
+    """From the source's device to the answer there."""
     errors: tuple[Hop, ...] = ()
     """The way of the ICMP error about the probe or its answer, if there was one."""
     expected: tuple[Step, ...] = ()

@@ -15,6 +15,7 @@ from paths.lab import Lab
 from paths.model import DELIVERED, DROPPED, REPLIED, Setting, Trace
 from paths.observe import Observation, observe
 from paths.predict import Prediction, Predictor
+from paths.probe import Part
 from paths.wires import Chain, Wires, stray
 
 PROTOCOLS = {("icmp", 4): "icmp", ("icmp", 6): "ipv6-icmp"} | {
@@ -44,7 +45,7 @@ def tell(lab: Lab, seen: Observation) -> Trace:
             REPLIED,
             hops["probe"],
             hops["answer"],
-            rtt_us=seen.rtt_us,
+            rtt_us=_round_trip(seen, ways),
         )
         told = _beside_expected(told, lab, seen.owner)
         told = replace(told, notes=(*_asymmetry(told), *_flooded(ways["probe"], explainer.wires), *_lost(seen)))
@@ -52,6 +53,14 @@ def tell(lab: Lab, seen: Observation) -> Trace:
             return told
         case = Case(lab, explainer, seen.probe, seen.source, seen.owner, told.forward, told.back, everything.asked)
         return _lost_on_the_way(replace(told, errors=hops["error"]), case)
+
+
+def _round_trip(seen: Observation, ways: dict[Part, Chain]) -> float | None:
+    """By the kernel's stamps, from the source's device to the source's device; else as the probe's socket saw it."""
+    there, again = ways["probe"].path, ways["answer"].path
+    if seen.rtt_us is None or not there or not again:
+        return seen.rtt_us
+    return (again[-1].time_ns - there[0].time_ns) / 1000
 
 
 def _beside_expected(told: Trace, lab: Lab, owner: str | None) -> Trace:

@@ -96,13 +96,17 @@ def test_exec_passes_streams_and_status(podpath: Run) -> None:
 
 
 @pytest.mark.usefixtures("lab")
-def test_trace_text_json_captures_and_picture(podpath: Run, tmp_path: Path) -> None:
+def test_trace_text_json_captures_chart_and_pictures(podpath: Run, tmp_path: Path) -> None:
     seen = json.loads(podpath("trace", "pod1", "pod3", "--json").stdout)
     assert seen["disposition"] == "replied" and seen["forward"] and seen["return"]
-    options = ("--pcap", str(tmp_path / "captured"), "--svg", str(tmp_path / "trace.svg"))
-    assert podpath("trace", "pod1", "pod3", *options).returncode == 0
+    pictures = tmp_path / "trace.svg", tmp_path / "screen.svg"
+    options = ("--pcap", str(tmp_path / "captured"), "--svg", str(pictures[0]), "--screen", str(pictures[1]))
+    done = podpath("trace", "pod1", "pod3", *options)
+    assert done.returncode == 0 and "pod1 → pod3" in done.stdout
     assert any("node1" in path.name for path in (tmp_path / "captured").iterdir())
-    assert (tmp_path / "trace.svg").read_text().startswith("<svg")
+    assert all(picture.read_text().startswith("<svg") for picture in pictures)
+    assert ">hybridnet vxlan: pod1 to pod3<" in pictures[0].read_text()
+    assert podpath("trace", "pod1", "pod3", "--mermaid").stdout.splitlines()[3] == "flowchart LR"
 
 
 @pytest.mark.usefixtures("lab")

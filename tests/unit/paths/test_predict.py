@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import pytest
 
-from cluster.lab import Plan, plan
+from cluster.lab import Plan
 from cluster.model import host_veth
-from kernel.features import FEATURES
 from kernel.state import Netns, State
 from paths.compare import parting
 from paths.documented import Stage, ways
 from paths.kinds import End, pair
-from paths.model import Hop, Layer, Packet, Sighting, Step
+from paths.model import Hop, Step
 from paths.observe import addresses_of
 from paths.predict import Prediction, Predictor
 from paths.verify import _fitting, diverges
 from paths.wires import Wires
-from plugins.registry import MODES, mode
+from plugins.registry import MODES
+from tests.unit.paths.made import address, made, seen
 from tests.unit.paths.recorded import NAMES, header, observation, planned
-from topologies.spec import preset
-
-EVERYTHING = frozenset(FEATURES)
-
-
-@cache
-def made(name: str, topology: str | None = None) -> Plan:
-    plugin, _, which = name.partition("-")
-    return plan(preset(topology or mode(plugin, which).preset), plugin, which, EVERYTHING)
-
-
-def address(one: Plan, name: str, family: int) -> str:
-    return next(text for text in addresses_of(one.state)[name] if (":" in text) == (family == 6))
-
-
-def seen(step: Step, port: str = "") -> Hop:
-    """A sighting as it will be when the prediction is right."""
-    tag = [Layer("802.1Q", more={"vid": step.tag})] if step.tag else []
-    udp = [Layer("UDP", dst=port)] if step.tunnel == "VXLAN" else []
-    tunnel = [Layer("IPv4"), *udp, Layer(step.tunnel)] if step.tunnel else []
-    packet = Packet((Layer("Ethernet"), *tag, *tunnel, Layer("IPv4", step.src, step.dst)))
-    return Hop(Sighting(step.netns, step.device, step.direction, 0, 0, packet), "", table=step.table)
 
 
 @pytest.mark.parametrize("family", [4, 6])
