@@ -5,9 +5,10 @@ BENCH_OUT := runs/bench
 BENCH_KERNEL := auto
 BENCH_SIZE := --quick
 SIZES := 10,50,200,1000
+ROUTERS := 4,8,16,32,64
 
 .DEFAULT_GOAL := demo
-.PHONY: setup demo test lint bench bench-bringup clean
+.PHONY: setup demo test lint bench bench-bringup bench-bgp clean
 
 setup:
 	@scripts/setup
@@ -29,6 +30,9 @@ bench: setup
 
 bench-bringup: setup
 	$(PY) -m bench.bringup --sizes $(SIZES)
+
+bench-bgp: setup
+	$(PY) -m bench.convergence --sizes $(ROUTERS) --rounds 3
 
 clean:
 	rm -rf .venv build dist *.egg-info runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

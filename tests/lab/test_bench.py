@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 
 from bench import document
+from bench.convergence import expected_sessions
 from bench.plan import AGAIN, RAW, Plan
 from bench.rounds import LINES, Run, read_lines
+from bench.speakers import TIMERS, measure
 from console.measure import factory
 
 SHORT: dict[str, Any] = {"seconds": 1.0, "trips": 100, "rounds": 1, "rate_bps": 50 * 10**6, "omit_s": 0}
@@ -40,3 +43,13 @@ def test_a_mode_and_the_links_alone(tmp_path: Path) -> None:
         assert 10e6 < rows[mode, "tcp_1", "shaped-1500"]["median"] < 50e6
         assert rows[mode, "udp_rr_p50", "no-offload"]["median"] > 0
     assert rows["hybridnet-vxlan", "wire_per_payload", "shaped-1500"]["median"] > 1.05
+
+
+@pytest.mark.only("machine")
+def test_two_reflectors_one_of_which_dies_and_a_link_that_fails(tmp_path: Path) -> None:
+    found = measure(3, "reflectors", tmp_path)
+    assert found["sessions"] == expected_sessions(3, "reflectors")
+    assert found["link_down_s"] > TIMERS.hold_s - TIMERS.keepalive_s
+    assert found["reflector_death_s"] < TIMERS.hold_s  # the other one has what is new: nobody waits for a timer
+    assert found["messages"] > 2 * found["sessions"]
+    assert found["memory_mib"] > 0
