@@ -70,6 +70,13 @@ def bootstrap(values: Sequence[float], rng: random.Random, resamples: int = RESA
     return Interval(percentile(made, tail), median(values), percentile(made, 100 - tail), len(values))
 
 
+def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """The least-squares slope of `ys` over `xs`; over logarithms it is the exponent of a growth."""
+    middle_x, middle_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    spread = sum((x - middle_x) ** 2 for x in xs)
+    return sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True)) / spread
+
+
 def permutation(base: Sequence[float], head: Sequence[float], rng: random.Random, count: int = EXACT) -> float:
     """The two-sided p value that `base` and `head` come from one distribution: the share of all ways to split the
     pooled values (or of `count` drawn ones) in which the sum of ranks is as far from its mean as it is (Wilcoxon's

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats import bootstrap, holm, median, percentile, permutation, ratio
+from bench.stats import bootstrap, holm, median, percentile, permutation, ratio, slope
 
 numbers = st.lists(st.floats(-1e9, 1e9), min_size=1)
 
@@ -58,3 +58,9 @@ def test_a_permutation_test_is_exact_where_it_can_be() -> None:
 
 def test_holm_is_no_stricter_than_bonferroni_and_keeps_the_order() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+@given(st.floats(-2, 3), st.floats(-5, 5))
+def test_the_slope_of_a_line(rise: float, start: float) -> None:
+    xs = [1.0, 2.0, 4.0, 8.0]
+    assert slope(xs, [start + rise * x for x in xs]) == pytest.approx(rise, abs=1e-9)
