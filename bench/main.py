@@ -7,9 +7,7 @@ writes line by line into the shared run folder. Outside those lines are followed
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +21,7 @@ from bench.settings import GBIT
 from bench.sites import LabFactory
 from bench.usage import Usage
 from kernel.errors import BadInput, PodpathError
+from kernel.places import scratch
 
 PLAN, BEFORE, REPORT = "plan.json", "before.jsonl", "bench.json"
 """The run's plan and the lines that it goes on from; the report. LINES is made by the run, which on the embedded
@@ -39,16 +38,11 @@ def run(plan: Plan, kernel: str, folder: Path, resume: bool, followed: Followed)
     report and whether it was interrupted. Raises BadInput for a folder that does not fit."""
     before = _before(plan, folder) if resume else _fresh(folder)
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    runs = HOME / "runs"
-    runs.mkdir(exist_ok=True)
-    shared = Path(tempfile.mkdtemp(prefix="bench-", dir=runs))
-    try:
+    with scratch("bench") as shared:
         (shared / PLAN).write_text(json.dumps(plan.to_json()))
         (shared / BEFORE).write_text(as_lines(before))
         interrupted, status, usage = _launched(kernel, shared, followed)
         lines = [*before, *usage.joined(read_lines(shared / LINES))]
-    finally:
-        shutil.rmtree(shared, ignore_errors=True)
     report = document.made(plan, lines, started)
     if not interrupted and not report["run"]["complete"] and not report["samples"]:
         raise PodpathError(f"the benchmark left no result (exit status {status})", where=kernel)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from console.start import PROGRAM
 from kernel.errors import PodpathError
-from kernel.places import HOME, launch
+from kernel.places import launch, scratch
 
 RESULT = "result.json"
 
@@ -20,10 +18,7 @@ RESULT = "result.json"
 def run(kernel: str, argv: Sequence[str]) -> Any:
     """Runs `run_topology.py ARGV --inside FOLDER` on `kernel` and returns what it left there (`leave`). What it says
     comes out here. Raises PodpathError when it left nothing, and what kernel.places.launch raises."""
-    runs = HOME / "runs"
-    runs.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{argv[0]}-", dir=runs))
-    try:
+    with scratch(argv[0]) as folder:
         process = launch(kernel, folder.name, [sys.executable, str(PROGRAM), *argv, "--inside", str(folder)], folder)
         try:
             status = process.wait()
@@ -34,8 +29,6 @@ def run(kernel: str, argv: Sequence[str]) -> Any:
         if not (folder / RESULT).exists():
             raise PodpathError(f"{argv[0]} left no result (exit status {status})", where=f"the {kernel} kernel")
         return json.loads((folder / RESULT).read_text())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def leave(folder: str, result: Any) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 from cluster.client import call
 from console import start
-from console.screen import PICTURE_WIDTH, looks, print_json, say
+from console.screen import PICTURE_WIDTH, looks, print_json, say, writable
 from kernel.errors import BadInput
 
 
@@ -33,10 +32,10 @@ def trace(arguments: argparse.Namespace) -> int:
     if arguments.size is not None:
         options["size"] = arguments.size
     folder = start.running_folder(arguments.name)
-    captures = _writable(Path(arguments.pcap), "--pcap") if arguments.pcap else None
+    captures = writable(Path(arguments.pcap), "--pcap") if arguments.pcap else None
     files = {form: Path(path) for form in ("svg", "screen") if (path := getattr(arguments, form))}
     for form, path in files.items():
-        _writable(path.parent, f"--{form}")
+        writable(path.parent, f"--{form}")
     forms = [*files, *(["mermaid"] if arguments.mermaid else [])]
     request = {"request": "trace", "source": arguments.source, "target": arguments.target, "options": options}
     seen = call(folder, request | looks() | {"pcap": captures is not None, "forms": forms})
@@ -74,17 +73,6 @@ def _write(folder: Path, captures: dict[str, str]) -> None:
     except OSError as problem:
         raise BadInput(f"captures cannot be written: {problem.strerror}", where=f"--pcap {folder}") from None
     say(f"{len(captures)} captures in {folder}")
-
-
-def _writable(folder: Path, option: str) -> Path:
-    """`folder`, made if need be. Raises BadInput before any packet is sent."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise BadInput(f"the folder {folder} cannot be made: {problem.strerror}", where=option) from None
-    if not os.access(folder, os.W_OK):
-        raise BadInput(f"the folder {folder} cannot be written to", where=option, remedy="give another place")
-    return folder
 
 
 def verify(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from bench.settings import SETTINGS
 from bench.sites import LabFactory
 from cluster.lab import Lab, features, plan
 from console.parser import INTERRUPTED_STATUS
-from console.screen import print_json, say
+from console.screen import print_json, say, writable
 from kernel import places
 from kernel.errors import BadInput
 from plugins.registry import mode as find
@@ -29,6 +29,7 @@ def bench(arguments: argparse.Namespace) -> int:
         return main.inside(folder, factory(folder))
     wanted, folder = _plan(arguments), _folder(arguments)
     kernel, why = places.choose(arguments.kernel, _needs(wanted.modes, wanted.settings), "this benchmark")
+    writable(folder, "--report")
     wanted = main.rate_for(wanted, kernel)
     say(f"measuring on the {kernel} kernel: {why}")
     say(f"seed {wanted.seed}, {wanted.total()} samples, report in {folder}")

@@ -7,7 +7,10 @@ import os
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
+
+from kernel.errors import BadInput
 
 PIPE_WIDTH = 110
 """Columns when nobody looks: a trace's longest usual line."""
@@ -37,3 +40,16 @@ def looks() -> dict[str, Any]:
     colour = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     width = shutil.get_terminal_size().columns if on_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
     return {"color": colour, "width": max(width, 40)}
+
+
+def writable(folder: Path, option: str) -> Path:
+    """`folder`, made if need be, for the files of `option`. Raises BadInput: before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise BadInput(
+            f"the folder {folder} cannot be made: {problem.strerror}", where=option, remedy="give another place"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise BadInput(f"the folder {folder} cannot be written to", where=option, remedy="give another place")
+    return folder

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import platform
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kernel import features, places
@@ -109,8 +107,7 @@ def _in_guest() -> dict[str, str]:
     """Boots the embedded kernel and tries every feature there. Raises what booting raises."""
     import json
 
-    with tempfile.TemporaryDirectory(prefix="podpath-doctor-") as made:
-        folder = Path(made)
+    with places.scratch("doctor") as folder:
         guest = places.launch("embedded", "doctor", [sys.executable, "-m", "kernel.features"], folder)
         status = guest.wait()
         result = folder / features.RESULT

@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -286,6 +287,13 @@ def until_gone(folder: Path, deadline_s: float) -> Iterator[None]:
         if time.monotonic() > deadline:
             raise NotConverged(f"the lab {folder.name!r} did not end within {deadline_s:g} s", where=str(folder))
         time.sleep(0.002)
+
+
+@contextlib.contextmanager
+def scratch(what: str) -> Iterator[Path]:
+    """A run folder for a first process that is no lab, which any user can have whoever the checkout is of."""
+    with tempfile.TemporaryDirectory(prefix=f"podpath-{what}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def unique() -> str:

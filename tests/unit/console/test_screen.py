@@ -53,3 +53,11 @@ def test_picture_is_an_svg_with_the_screens_text_and_colours(tmp_path: Path) -> 
 def test_picture_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be written"):
         picture.save(tmp_path, "text", "title", 60)
+
+
+def test_a_folder_for_results_is_made_or_refused_before_the_work(tmp_path: Path) -> None:
+    assert screen.writable(tmp_path / "a" / "b", "--report").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput) as told:
+        screen.writable(tmp_path / "file" / "x", "--report")
+    assert (told.value.where, told.value.remedy) == ("--report", "give another place")
