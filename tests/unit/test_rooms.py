@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,8 @@ def table(text: str) -> dict[str, tuple[str, ...]]:
     return rooms
 
 
-ROOMS = table((HOME / "docs/ARCHITECTURE.md").read_text())
+PAGE = (HOME / "docs/ARCHITECTURE.md").read_text()
+ROOMS = table(PAGE)
 
 
 def imports(source: str, package: str) -> list[tuple[int, str]]:
@@ -100,6 +103,15 @@ def test_arrows_point_down(path: Path) -> None:
 )
 def test_the_check_itself(room: str, source: str, count: int) -> None:
     assert len(forbidden(room, source, room)) == count
+
+
+def test_every_seam_of_the_page_is_there() -> None:
+    seams = PAGE.partition("## Seams\n")[2].partition("\n## ")[0]
+    stated = re.findall(rf"(?<![\w.])((?:{'|'.join(ROOMS)})\.\w+)(?:\.(\w+))?", seams)
+    assert len(stated) > 30
+    gone = [f"{room}.{name}" for room, name in stated if name and not hasattr(importlib.import_module(room), name)]
+    assert gone == []
+    assert [room for room, name in stated if not name and find_spec(room) is None] == []
 
 
 def test_help_imports_nothing_heavy() -> None:
