@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,6 @@ def altered(name: str, **values: Any) -> LabSpec:
     import json
 
     return from_json(json.dumps(preset(name).model_dump(mode="json") | values))
-
-
-def of(addresses: tuple[str, ...], version: int) -> str:
-    return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
-
-
-def node_ip(lab: Any, node: str, version: int = 4) -> str:
-    return of(lab.cluster.node(node).addresses, version)
-
-
-def pod(lab: Any, node: str, number: int = 0) -> Any:
-    return lab.cluster.pods_of(node)[number]
 
 
 def main_table(lab: Any, node: str, version: int = 4) -> list[str]:

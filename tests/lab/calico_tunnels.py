@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.lab import wire
-from tests.lab.calico import altered, echo, ipv4, main_table, node_ip, of, pod, running, send_raw
+from tests.lab.calico import altered, echo, ipv4, main_table, running, send_raw
 from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
+from tests.lab.pods import node_ip, of, pod, unreached
 
 ECHO = {4: "ICMP 8", 6: "ICMP 128"}
 
@@ -45,11 +46,7 @@ class Tunnelled:
     @pytest.mark.case("A4", "F01")
     def test_a4_everybody_reaches_everybody(self, lab: Any) -> None:
         for version in self.families(lab):
-            pods = [pod(lab, node.name) for node in lab.cluster.nodes] + [pod(lab, "node1", 1)]
-            pairs = [(a.name, of(b.addresses, version)) for a in pods for b in pods if a != b]
-            pairs += [(node.name, of(one.addresses, version)) for node in lab.cluster.nodes for one in pods]
-            pairs += [(one.name, node_ip(lab, node.name, version)) for node in lab.cluster.nodes for one in pods]
-            assert [pair for pair in pairs if not ping(lab, *pair)] == []
+            assert unreached(lab, version) == []
 
     @pytest.mark.case("A5", "F03", "F09", "F22")
     def test_a5_who_is_seen_as_the_sender(self, lab: Any) -> None:

@@ -17,19 +17,10 @@ from typing import Any
 import pytest
 
 from tests.lab import wire
-from tests.lab.calico import (
-    echo,
-    ipv4,
-    main_table,
-    node_ip,
-    of,
-    pod,
-    running,
-    send_raw,
-    sessions,
-)
+from tests.lab.calico import echo, ipv4, main_table, running, send_raw, sessions
 from tests.lab.documented import check_documented
 from tests.lab.frames import Stream, captured, ends, having, ping
+from tests.lab.pods import node_ip, of, pod, unreached
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
 
@@ -98,11 +89,7 @@ def test_a2_main_table(lab: Any) -> None:
 @pytest.mark.case("A4")
 @FAMILIES
 def test_a4_everybody_reaches_everybody(lab: Any, version: int) -> None:
-    pods = [pod(lab, node.name) for node in lab.cluster.nodes] + [pod(lab, "node1", 1)]
-    pairs = [(a.name, of(b.addresses, version)) for a in pods for b in pods if a != b]
-    pairs += [(node.name, of(one.addresses, version)) for node in lab.cluster.nodes for one in pods]
-    pairs += [(one.name, node_ip(lab, node.name, version)) for node in lab.cluster.nodes for one in pods]
-    assert [pair for pair in pairs if not ping(lab, *pair)] == []
+    assert unreached(lab, version) == []
 
 
 @pytest.mark.case("A5", "F22")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.calico import altered, main_table, of, pod, running, sessions
+from tests.lab.calico import altered, main_table, running, sessions
 from tests.lab.frames import ping
+from tests.lab.pods import of, pod
 
 pytestmark = pytest.mark.only("machine")
 

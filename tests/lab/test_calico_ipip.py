@@ -10,8 +10,9 @@ import pytest
 
 from kernel.errors import BadInput
 from tests.lab import wire
-from tests.lab.calico import ipv4, main_table, pod, running, sessions
+from tests.lab.calico import ipv4, main_table, running, sessions
 from tests.lab.calico_tunnels import Tunnelled, check_a10_a_borrowed_address_has_a_route_of_its_own
+from tests.lab.pods import pod
 
 MODES = ["ipip", "ipip-crosssubnet"]
 

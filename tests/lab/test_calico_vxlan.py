@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.lab import wire
-from tests.lab.calico import altered, echo, ipv4, main_table, node_ip, pod, running, udp
+from tests.lab.calico import altered, echo, ipv4, main_table, running, udp
 from tests.lab.calico_tunnels import Tunnelled, check_a10_a_borrowed_address_has_a_route_of_its_own
 from tests.lab.frames import ping
+from tests.lab.pods import node_ip, pod
 
 MODES = ["vxlan", "vxlan-crosssubnet"]
 

@@ -12,9 +12,9 @@ import pytest
 
 from cluster.lab import Lab, features, plan
 from tests.lab import wire
-from tests.lab.calico import node_ip, of, pod
 from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
+from tests.lab.pods import node_ip, of, pod, unreached
 from topologies.spec import preset
 
 ECHO = {4: "ICMP 8", 6: "ICMP 128"}
@@ -35,11 +35,7 @@ def test_documented_paths(lab: Any) -> None:
 
 @FAMILIES
 def test_everybody_reaches_everybody(lab: Any, version: int) -> None:
-    pods = [pod(lab, node.name) for node in lab.cluster.nodes] + [pod(lab, "node1", 1)]
-    pairs = [(a.name, of(b.addresses, version)) for a in pods for b in pods if a != b]
-    pairs += [(node.name, of(one.addresses, version)) for node in lab.cluster.nodes for one in pods]
-    pairs += [(one.name, node_ip(lab, node.name, version)) for node in lab.cluster.nodes for one in pods]
-    assert [pair for pair in pairs if not ping(lab, *pair)] == []
+    assert unreached(lab, version) == []
 
 
 @FAMILIES

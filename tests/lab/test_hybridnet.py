@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from plugins.hybridnet.daemon import host_end
 from tests.lab import wire
 from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, ping
+from tests.lab.pods import of, pod
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
 
@@ -27,14 +27,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with Lab(plan(preset("default"), "hybridnet", "vxlan", features()), Path(tmp_path_factory.mktemp("lab"))) as lab:
         lab.up()
         yield lab
-
-
-def of(addresses: tuple[str, ...], version: int) -> str:
-    return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
-
-
-def pod(lab: Any, node: str, number: int = 0) -> Any:
-    return lab.cluster.pods_of(node)[number]
 
 
 def forget(lab: Any, node: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.lab import wire
 from tests.lab.frames import Stream, captured, ends, having, ping, unanswered
+from tests.lab.pods import of, pod
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
 
@@ -25,14 +26,6 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with Lab(plan(preset("tor"), "hybridnet", request.param, features()), folder) as lab:
         lab.up()
         yield lab
-
-
-def of(addresses: tuple[str, ...], version: int) -> str:
-    return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
-
-
-def pod(lab: Any, node: str, number: int = 0) -> Any:
-    return lab.cluster.pods_of(node)[number]
 
 
 def pool(lab: Any, version: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.lab import wire
 from tests.lab.frames import captured, ends, having, ping, unanswered
+from tests.lab.pods import of
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
 POOLS = {
@@ -52,10 +52,6 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     with Lab(plan(spec, "hybridnet", request.param, features()), folder) as lab:
         lab.up()
         yield lab
-
-
-def of(addresses: tuple[str, ...], version: int) -> str:
-    return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
 
 
 def pod(lab: Any, node: str, network: str) -> Any:

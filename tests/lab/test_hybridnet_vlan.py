@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from kernel.errors import AddressInUse, NotConverged
 from tests.lab import wire
 from tests.lab.frames import captured, ends, having, ping, unanswered
+from tests.lab.pods import of
 
 pytestmark = pytest.mark.only("embedded")
 """The machine's own kernel may have no 8021q; test_hybridnet_mixed.py has untagged subnets and runs everywhere."""
@@ -32,10 +32,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with Lab(plan(spec, "hybridnet", "vlan", features()), Path(tmp_path_factory.mktemp("lab"))) as lab:
         lab.up()
         yield lab
-
-
-def of(addresses: tuple[str, ...], version: int) -> str:
-    return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
 
 
 def pod(lab: Any, node: str, network: str, number: int = 0) -> Any:

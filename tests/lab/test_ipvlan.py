@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_interface
 from typing import Any
 
 import pytest
 
 from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, layers, ping, ttl
+from tests.lab.pods import of
 
 pytestmark = pytest.mark.only("embedded")
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
@@ -35,10 +35,6 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     yield of_mode
     for lab in made.values():
         lab.down()
-
-
-def of(addresses: tuple[str, ...], version: int) -> str:
-    return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
 
 
 @pytest.mark.parametrize(("plugin", "mode"), [("ipvlan", "l2"), ("ipvlan", "l3"), ("terway", "ipvlan")])

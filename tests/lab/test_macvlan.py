@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_interface
 from typing import Any
 
 import pytest
 
 from tests.lab.documented import check_documented
 from tests.lab.frames import captured, ends, having, layers, ping
+from tests.lab.pods import of
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
 
@@ -22,10 +22,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with Lab(plan(preset("flat"), "macvlan", "bridge", features()), tmp_path_factory.mktemp("lab")) as lab:
         lab.up()
         yield lab
-
-
-def of(addresses: tuple[str, ...], version: int) -> str:
-    return next(str(ip_interface(one).ip) for one in addresses if ip_interface(one).version == version)
 
 
 def test_documented_paths(lab: Any) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.lab.calico import node_ip, pod, running, sessions
+from tests.lab.calico import running, sessions
 from tests.lab.frames import Stream
+from tests.lab.pods import node_ip, pod
 
 FAMILIES = pytest.mark.parametrize("version", [4, 6])
 
