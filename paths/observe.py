@@ -113,11 +113,15 @@ def ends(state: State, source: str, target: str, family: int) -> tuple[str | Non
         mine = _of_family(known[source], source, family)
         return target, (mine, _of_family(known[target], target, family))
     try:
-        text = str(ip_address(target))
+        address = ip_address(target)
     except ValueError:
         what = f"the lab has no {target!r}, and it is no address"
         raise BadInput(what, where="trace", remedy=f"one of: {', '.join(known)}") from None
-    family = 6 if ":" in text else 4
+    text = str(address)
+    if address.is_loopback or address.is_unspecified:
+        remedy = "give an address on the network, or a name in the lab"
+        raise BadInput(f"{text} never leaves a host", where="trace", remedy=remedy)
+    family = address.version
     owner = next((name for name, addresses in known.items() if text in addresses), None)
     return owner, (_of_family(known[source], source, family), text)
 

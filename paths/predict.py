@@ -113,6 +113,8 @@ class _Walk:
         mark = self._hook(ns, packet, "mangle", "PREROUTING" if iif else "OUTPUT", iif or "").mark
         found = fib.lookup(ns, packet.dst, packet.src if iif else None, mark, iif)
         if found.kind == "local":
+            if not self.steps and packet.cargo is None:
+                self._step(Step(ns.name, "lo", "in", "arrives"), packet)
             self._take(ns, packet, iif or "lo")
             return
         if found.error or not found.dev:

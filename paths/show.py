@@ -61,7 +61,8 @@ def _summary(hops: Sequence[Hop]) -> str:
     first, last = hops[0].seen, hops[-1].seen
     more = max(hop.seen.ip_length for hop in hops) - first.ip_length
     grown = f", up to {more} bytes of encapsulation" if more > 0 else ""
-    return f"   {len(hops)} devices in {(last.time_ns - first.time_ns) / 1000:.0f} µs{grown}"
+    devices = "1 device" if len(hops) == 1 else f"{len(hops)} devices"
+    return f"   {devices} in {(last.time_ns - first.time_ns) / 1000:.0f} µs{grown}"
 
 
 def _expected(trace: Trace, way: str, number: int, paint: Paint, width: int) -> Iterator[str]:

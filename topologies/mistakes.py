@@ -23,14 +23,19 @@ JUDGEMENTS = {
     "too_long": "has too many items",
 }
 """Kinds of pydantic's errors; every other one is about the type."""
+UNKNOWN = ("extra_forbidden", "invalid_key")
 LONGEST_SHOWN = 40
 
 
 def first(problem: ValidationError, where: Where) -> BadInput:
-    """The first mistake as ours. `where` makes text of a place in the topology."""
-    error = problem.errors(include_url=False)[0]
+    """The first mistake as ours. `where` makes text of a place in the topology.
+
+    An unknown key goes first: it is the misspelt one of those that are then missing.
+    """
+    errors = problem.errors(include_url=False)
+    error = next((one for one in errors if one["type"] in UNKNOWN), errors[0])
     loc, kind = tuple(error["loc"]), error["type"]
-    if kind in ("extra_forbidden", "invalid_key"):
+    if kind in UNKNOWN:
         known = list(_model_at(loc[:-1]).model_fields)
         return BadInput(f"unknown key {loc[-1]!r}", where=where(loc), remedy=meant(str(loc[-1]), known))
     if kind == "missing":

@@ -75,7 +75,8 @@ def _mistakes_of(file: str) -> Iterator[None]:
     except BadInput:
         raise
     except SyntaxError as problem:
-        raise BadInput(f"this is no Python: {problem.msg}", where=f"{problem.filename}:{problem.lineno}") from None
+        where = f"{problem.filename}:{problem.lineno}"
+        raise BadInput(f"this is no Python: {problem.msg}", where=where, remedy="mend the line") from None
     except (Exception, SystemExit) as problem:
         if isinstance(problem, OSError) and problem.filename == file:
             what = f"the file cannot be read: {problem.strerror}"

@@ -107,6 +107,7 @@ FILES = {
     "yaml-a-word": Case(text="hybridnet\n"),
     "key-twice": edited("pods_per_node: 2", "pods_per_node: 2\npods_per_node: 3"),
     "key-unknown": edited("pods_per_node", "pods_per_nodes"),
+    "key-unknown-and-so-missing": edited("switches:", "swiches:"),
     "key-unknown-inside": node(adresses="[10.0.0.1/24]"),
     "key-missing": edited("name: small\n", ""),
     "key-missing-inside": edited("switch: s2, ", ""),

@@ -9,12 +9,14 @@ import pytest
 
 from cluster.lab import Plan
 from cluster.model import host_veth
+from kernel.errors import BadInput
 from kernel.state import Netns, State
 from paths.compare import parting
 from paths.documented import Stage, ways
 from paths.kinds import End, pair
 from paths.model import Hop, Step
 from paths.observe import addresses_of
+from paths.observe import ends as observed_ends
 from paths.predict import Prediction, Predictor
 from paths.verify import _fitting, diverges
 from paths.wires import Wires
@@ -40,6 +42,24 @@ def test_the_documented_paths_of_every_mode_are_predicted(name: str, family: int
         assert bool(out.lost or back.lost) == (way.out[-1].lost or way.back[-1].lost), (kind, out.lost, back.lost)
         if not way.out[-1].lost:
             follows(one, back, way.back, b, a, family)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("name", ["pod1", "node1"])
+def test_a_probe_to_oneself_is_on_the_loopback_device_only(name: str, family: int) -> None:
+    one = made("hybridnet-vxlan")
+    own = address(one, name, family)
+    predictor = Predictor(one.state, one.wanted.routers)
+    out = predictor.way(name, own, own)
+    for found in (out, predictor.answer(out, name, own)):
+        assert [(step.netns, step.device, step.direction) for step in found.steps] == [(name, "lo", "in")]
+        assert not found.lost and parting("out", found.steps, [seen(step) for step in found.steps]) is None
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1", "::1", "0.0.0.0"])
+def test_an_address_that_never_leaves_a_host_is_no_target(target: str) -> None:
+    with pytest.raises(BadInput, match="never leaves a host"):
+        observed_ends(made("hybridnet-vxlan").state, "pod1", target, 4)
 
 
 def follows(one: Plan, found: Prediction, path: tuple[Stage, ...], a: End, b: End, family: int) -> None:

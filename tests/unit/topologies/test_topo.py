@@ -214,7 +214,7 @@ def test_a_file_with_one_class_needs_no_name(written: Callable[[str], Path]) -> 
         (TWO, ":middle", "there is no topology 'middle'"),
         (TWO, ":small,1,2", "TypeError"),
         ("x = 1\n", "", "the file has no topology"),
-        ("def f(:\n", "", "lab.py:1: this is no Python"),
+        ("def f(:\n", "", "lab.py:1: this is no Python: invalid syntax\n  -> mend the line"),
         ("import nosuchmodule\n", "", "lab.py:1: ModuleNotFoundError"),
         ("\n\n1 / 0\n", "", "lab.py:3: ZeroDivisionError"),
         ("import sys\nsys.exit(3)\n", "", "lab.py:2: SystemExit"),
