@@ -22,7 +22,7 @@ PICTURE_WIDTH = 110
 def say(text: str) -> None:
     """One line of progress; on a terminal folded between words."""
     if sys.stderr.isatty():
-        width = max(shutil.get_terminal_size().columns - 3, 20)
+        width = max(shutil.get_terminal_size().columns - 5, 20)
         text = "\n    ".join(textwrap.wrap(text, width, break_on_hyphens=False))
     print(f"  {text}", file=sys.stderr, flush=True)
 
