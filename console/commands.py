@@ -186,8 +186,17 @@ def _trace(commands: Any) -> None:
 
 
 def _verify(commands: Any) -> None:
-    summary = "compare the documented path of the lab's mode with the observed one; status 1 if they differ"
-    parser = _command(commands, "verify", "console.look:verify", summary, "verify", "verify --json")
+    summary = (
+        "compare documented paths with observed ones: of the running lab, or of every mode; status 1 if they differ"
+    )
+    examples = ("verify", "verify --all --junit report.xml", "verify --all --modes calico-bgp,calico-ipip --json")
+    parser = _command(commands, "verify", "console.look:verify", summary, *examples)
+    parser.add_argument("--all", action="store_true", help="every mode, each in a lab of its own")
+    parser.add_argument("--modes", metavar="LIST", help="with --all: only these, such as calico-bgp,bifrost-macvlan")
+    parser.add_argument("--junit", metavar="FILE", help="with --all: write a JUnit report there")
+    parser.add_argument("--looks", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", metavar="FOLDER", help=argparse.SUPPRESS)
+    _kernel(parser)
     _name(parser)
     _json(parser)
 

@@ -77,6 +77,13 @@ def _write(folder: Path, captures: dict[str, str]) -> None:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Documented against observed; status 1 when they differ."""
+    if arguments.all:
+        from console.survey import survey
+
+        return survey(arguments)
+    if arguments.modes or arguments.junit:
+        where = "--modes" if arguments.modes else "--junit"
+        raise BadInput("the running lab has one mode", where=where, remedy="add --all to verify every mode")
     found = call(start.running_folder(arguments.name), {"request": "verify"} | looks(), say)
     if arguments.json:
         print_json(found["verdicts"])

@@ -319,6 +319,7 @@ def why_not(kernel: str) -> str:
 
 
 @functools.cache
+@functools.cache
 def features_of(kernel: str) -> frozenset[str]:
     """The features of a kernel: tried on this machine; for the embedded one those that it is known to have."""
     from kernel.features import of_embedded, probe_apart

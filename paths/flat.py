@@ -19,13 +19,18 @@ HOPELESS_S = 0.5
 
 def check(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> list[Finding]:
     """The rules in each family that pods have. Raises BadInput when the mode has no document."""
+    return [finding for _, found in by_family(lab, progress) for finding in found]
+
+
+def by_family(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> Iterator[tuple[int, list[Finding]]]:
+    """The same family by family. What two containers of one pod share is in the first."""
     documents = ways(lab.plugin, lab.mode)
-    found: list[Finding] = []
+    first = True
     for version in (4, 6):
         if any(family(address) == version for pod in lab.cluster.pods for address in pod.addresses):
             progress(f"the flat network's rules, IPv{version}")
-            found += judge(observe(lab, version, documents, with_containers=not found), documents)
-    return found
+            yield version, judge(observe(lab, version, documents, with_containers=first), documents)
+            first = False
 
 
 def observe(lab: Lab, version: int, documents: Mapping[str, Ways], *, with_containers: bool = True) -> Observed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -53,15 +54,39 @@ class Verdict:
         }
 
 
-def verify(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> list[Verdict]:
-    """Traces one pair of each documented kind in each family, and compares both ways with the documents. Raises
-    BadInput when the lab has no such pair or its mode no document."""
-    found: list[Verdict] = []
+@dataclass(frozen=True)
+class Scenario:
+    """One documented kind of pair in one family, traced: what came of both ways, and in how many seconds."""
+
+    kind: str
+    family: int
+    source: str
+    target: str
+    seconds: float
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Both ways are as documented."""
+        return all(one.agrees for one in self.verdicts)
+
+
+def scenarios(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> Iterator[Scenario]:
+    """Traces one pair of each documented kind in each family that the lab has, and compares both ways with the
+    documents. Raises BadInput when the mode has none."""
     for kind, way in ways(lab.plugin, lab.mode).items():
         for family in (4, 6):
             if (chosen := pair(lab.cluster, kind, family)) is not None:
-                progress(f"{kind.replace('-', ' ')}, IPv{family}: {chosen[0].name} -> {chosen[1].name}")
-                found += _both_ways(lab, way, kind, chosen, family)
+                source, target = (end.name for end in chosen)
+                progress(f"{kind.replace('-', ' ')}, IPv{family}: {source} -> {target}")
+                start = time.monotonic()
+                verdicts = tuple(_both_ways(lab, way, kind, chosen, family))
+                yield Scenario(kind.replace("-", " "), family, source, target, time.monotonic() - start, verdicts)
+
+
+def verify(lab: Lab, progress: Callable[[str], None] = lambda _: None) -> list[Verdict]:
+    """The verdicts of all scenarios. Raises BadInput when the lab has no such pair or its mode no document."""
+    found = [verdict for scenario in scenarios(lab, progress) for verdict in scenario.verdicts]
     if not found:
         raise BadInput("the lab has no two pods with a family in common", remedy="give the topology at least two pods")
     return found
