@@ -105,6 +105,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if argv is arguments.argv and argv[0].startswith("-"):
         remedy = f"options come before {arguments.netns}; the command after --"
         raise BadInput(f"{argv[0]!r} is no command", where="exec", remedy=remedy)
+    if argv[0] == "vtysh" and "-N" not in argv:  # each router has a path space of its own (bgp.daemons)
+        argv = ["vtysh", "-N", arguments.netns, *argv[1:]]
     folder = start.running_folder(arguments.name)
     return session(folder, {"request": "exec", "netns": arguments.netns, "argv": argv})
 

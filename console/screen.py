@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,11 +21,12 @@ PICTURE_WIDTH = 110
 
 
 def say(text: str) -> None:
-    """One line of progress; on a terminal folded between words."""
+    """One line of progress; on a terminal folded between words. That nobody reads it any more ends nothing."""
     if sys.stderr.isatty():
         width = max(shutil.get_terminal_size().columns - 5, 20)
         text = "\n    ".join(textwrap.wrap(text, width, break_on_hyphens=False))
-    print(f"  {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

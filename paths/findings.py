@@ -30,7 +30,7 @@ def _mark(one: Finding, paint: Paint) -> str:
 def _verdict(one: Finding) -> str:
     if one.holds:
         return f"{one.tried} tried"
-    return "not in this mode, as documented" if one.agrees else "not as documented"
+    return "no, as documented" if one.agrees else "not as documented"
 
 
 def _said(one: Finding, paint: Paint, width: int) -> Iterator[str]:

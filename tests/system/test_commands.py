@@ -127,8 +127,9 @@ def test_captures_that_cannot_be_written_are_no_trace(podpath: Run, tmp_path: Pa
 def test_verify(podpath: Run) -> None:
     done = podpath("verify", "--json")
     assert done.returncode == 0, done.stdout
-    verdicts = json.loads(done.stdout)
-    assert verdicts and all(one["agrees"] for one in verdicts)
+    found = json.loads(done.stdout)
+    assert found["paths"] and found["rules"]
+    assert all(one["agrees"] for one in (*found["paths"], *found["rules"]))
 
 
 @pytest.mark.usefixtures("lab")
@@ -179,11 +180,19 @@ def test_up_in_the_foreground_ends_with_its_input(podpath: Run, run_root: Path) 
     assert not (run_root / "short").exists()
 
 
+def test_a_router_of_the_lab_is_asked_with_vtysh(podpath: Run, run_root: Path) -> None:
+    assert podpath("up", "-d", "--plugin", "calico", "--mode", "bgp", "--name", "bgp").returncode == 0
+    asked = podpath("exec", "--name", "bgp", "node1", "--", "vtysh", "-c", "show bgp summary json")
+    podpath("down", "--name", "bgp")
+    assert json.loads(asked.stdout)["ipv4Unicast"]["peerCount"] == 2
+    assert not (run_root / "bgp").exists()
+
+
 def test_demo_proves_a_mode_and_leaves_nothing(podpath: Run) -> None:
     done = podpath("demo", "--plugin", "calico", "--mode", "bgp", "--json")
     said = json.loads(done.stdout)
     assert done.returncode == 0 and said["trace"]["disposition"] == "replied"
-    assert all(one["agrees"] for one in said["verify"])
+    assert said["verify"]["paths"] and all(one["agrees"] for one in said["verify"]["paths"])
 
 
 def test_embedded_kernel_from_boot_to_down(podpath: Run) -> None:
