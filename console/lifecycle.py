@@ -14,6 +14,8 @@ from console.screen import looks, print_json, say
 from kernel import places
 from kernel.errors import BadInput
 
+ENDS = (signal.SIGTERM, signal.SIGHUP)
+
 
 def up(arguments: argparse.Namespace) -> int:
     """A new lab, or the running one changed; then the prompt, unless it stays in the background."""
@@ -32,8 +34,8 @@ def _new(arguments: argparse.Namespace, chosen: start.Choice, name: str) -> int:
     kernel, why = start.choose_kernel(arguments.kernel, chosen, prompt=not arguments.detach)
     start.plan_for(chosen, kernel)  # what is wrong with it is told before anything is built
     say(f"lab {name!r} on the {kernel} kernel: {why}")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    for number in ENDS:
+        signal.signal(number, _interrupted)
     lab = start.start(chosen, kernel, name, arguments.detach, say)
     _show(arguments, lab.summary)
     if arguments.detach:
@@ -42,6 +44,14 @@ def _new(arguments: argparse.Namespace, chosen: start.Choice, name: str) -> int:
         return session(lab.folder, {"request": "prompt"})
     finally:
         lab.down()
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    """As Ctrl-C, once: a terminal that is closed sends SIGHUP from the shell and from the kernel, and the second one
+    must not come between the lab and its end."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _change(arguments: argparse.Namespace, chosen: start.Choice, folder: Path) -> int:

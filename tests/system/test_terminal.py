@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -58,9 +59,10 @@ class Terminal:
         return self.process.wait(DEADLINE_S)
 
     def close(self) -> None:
-        os.close(self._fd)
-        self.process.kill()
-        self.process.wait()
+        """Closes the terminal, which sends SIGHUP to the command."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self._fd], [], [], max(seconds, 0))[0]:
@@ -87,6 +89,8 @@ def terminal(environment: dict[str, str]) -> Iterator[Start]:
     yield start
     for one in made:
         one.close()
+        one.process.kill()
+        one.process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,17 @@ def test_the_prompt_from_up_to_exit(terminal: Start, run_root: Path) -> None:
     screen.see("mininet> ")
     screen.type("exit\n")
     assert screen.end() == 0
+    assert not (run_root / "mine").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_ends_the_lab(number: signal.Signals, terminal: Start, run_root: Path) -> None:
+    """A terminal that closes hangs its processes up, and so does the shell on it: twice, then."""
+    screen = terminal("up", "--name", "mine", "--preset", "one-switch")
+    screen.see("mininet> ")
+    screen.process.send_signal(number)
+    screen.close()
+    assert screen.process.wait(DEADLINE_S) != 0
     assert not (run_root / "mine").exists()
 
 
