@@ -75,14 +75,14 @@ def _carried(spec: LabSpec, mode: Mode) -> tuple[Cluster, tuple[str, ...]]:
     lacking = sorted({pool.family for pool in cluster.pools} - set(mode.families))
     for version in sorted(set(spec.families or ()) - set(mode.families)):
         what = f"{mode.plugin} {mode.name} carries no IPv{version}: {mode.lacks[version]}"
-        raise BadInput(what, where=f"{spec.name}: families", remedy="choose another mode, or leave this family out")
+        raise BadInput(what, where="families", remedy="choose another mode, or leave this family out")
     wished = set(spec.families or mode.families) & set(mode.families)
     carried = cluster.only(wished)
     for before, pod in zip(cluster.pods, carried.pods, strict=True):
         if before.addresses and not pod.addresses:
             why = "; ".join(f"IPv{version}: {mode.lacks[version]}" for version in lacking)
             what = f"{mode.plugin} {mode.name} can give pod {pod.name!r} no address" + (f" ({why})" if why else "")
-            raise BadInput(what, where=f"{spec.name}: pools", remedy="give its network a pool of another family")
+            raise BadInput(what, where="pools", remedy="give its network a pool of another family")
     return carried, tuple(f"pods have no IPv{version} here: {mode.lacks[version]}" for version in lacking)
 
 
@@ -92,7 +92,7 @@ def _check_mtu(spec: LabSpec, mode: Mode, cluster: Cluster, wanted: Wanted) -> N
     if six and wanted.pod_mtu < LEAST_IPV6_MTU:
         left = f"{mode.plugin} {mode.name} leaves pods an MTU of {wanted.pod_mtu}"
         what = f"{left}, and their IPv6 addresses need {LEAST_IPV6_MTU}"
-        raise BadInput(what, where=f"{spec.name}: mtu", remedy="give the nodes' links a larger MTU, or pods no IPv6")
+        raise BadInput(what, where="mtu", remedy="give the nodes' links a larger MTU, or pods no IPv6")
 
 
 class Lab:

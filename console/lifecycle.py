@@ -58,6 +58,7 @@ def _change(arguments: argparse.Namespace, chosen: start.Choice, folder: Path) -
     if arguments.kernel not in ("auto", kernel := places.kernel_of(folder)):
         what = f"the lab {folder.name!r} runs on the {kernel} kernel"
         raise BadInput(what, where="--kernel", remedy="take it down first, or give another --name")
+    start.plan_for(chosen, kernel)
     summary = call(folder, chosen.request("up"), say)
     _show(arguments, summary | {"kernel": kernel, "lab": folder.name})
     return 0 if arguments.detach else session(folder, {"request": "prompt"})

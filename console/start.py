@@ -28,12 +28,13 @@ DOWN_S = 10.0
 
 @dataclass(frozen=True)
 class Choice:
-    """What lab is asked for; `source` is the topology's file."""
+    """What lab is asked for; `source` is the topology's file, `named` what messages call it."""
 
     spec: LabSpec
     plugin: str
     mode: str
     source: Path
+    named: str
 
     def far_pods(self) -> tuple[str, str]:
         """A pod, and one on another node (the first again when there is only one node)."""
@@ -54,11 +55,11 @@ def choice(arguments: argparse.Namespace) -> Choice:
     if not arguments.file:
         plugin, mode = _mode(arguments.plugin, arguments.mode, (None, None))
         name = arguments.preset or _find(plugin, mode).preset
-        return Choice(specs.preset(name), plugin, mode, specs.PRESET_FOLDER / f"{name}.yaml")
+        return Choice(specs.preset(name), plugin, mode, specs.PRESET_FOLDER / f"{name}.yaml", f"--preset {name}")
     path = Path(arguments.file)
     spec = specs.load(path)
     try:
-        return Choice(spec, *_mode(arguments.plugin, arguments.mode, (spec.plugin, spec.mode)), path)
+        return Choice(spec, *_mode(arguments.plugin, arguments.mode, (spec.plugin, spec.mode)), path, str(path))
     except BadInput as problem:
         option = problem.where.removeprefix("--")
         if getattr(arguments, option):
@@ -87,10 +88,17 @@ def choose_kernel(wish: str, chosen: Choice, *, prompt: bool = False) -> tuple[s
 
 
 def plan_for(chosen: Choice, kernel: str) -> Plan:
-    """All that the lab will be, with nothing built. Raises what is wrong with the choice on that kernel."""
+    """All that the lab will be, with nothing built. Raises what is wrong with the choice on that kernel; where a
+    topology does not fit its mode, the message names the topology."""
     from cluster.lab import plan
 
-    return plan(chosen.spec, chosen.plugin, chosen.mode, places.features_of(kernel))
+    try:
+        return plan(chosen.spec, chosen.plugin, chosen.mode, places.features_of(kernel))
+    except BadInput as problem:
+        if problem.where.startswith("--"):
+            raise
+        place = f"{chosen.named}: {problem.where}" if problem.where else chosen.named
+        raise BadInput(problem.what, where=place, remedy=problem.remedy) from None
 
 
 def _find(plugin: str, mode: str) -> Mode:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from console.parser import USAGE_STATUS, run
+from kernel import places
 from plugins import registry
 
 LAB = """\
@@ -248,13 +249,17 @@ OPTIONS = {
     "no-lab-verify": Case(("verify",)),
     "no-lab-of-that-name": Case(("down", "--name", "lab2")),
 }
+EVERY_MODE = dict(registry.MODES)
 MODES = {
     "hybridnet-vxlan": registry.MODES["hybridnet-vxlan"],
     "calico-bgp": registry.MODES["calico-bgp"],
-    "calico-ipip": registry.MODES["calico-bgp"],
+    "calico-ipip": registry.MODES["calico-ipip"],
 }
 """A registry that stays as it is, since the messages name what there is."""
 CASES = FILES | NAMES | ADDRESSES | OPTIONS
+CASES["family-that-the-mode-lacks"] = edited(
+    "name: small", "name: small\nfamilies: [4, 6]", *UP, "--plugin", "calico", "--mode", "ipip", "--kernel", "embedded"
+)
 
 
 @pytest.fixture
@@ -280,3 +285,41 @@ def test_one_message_and_status_2(
     golden(f"errors/{name}.txt", f"$ run_topology.py {command}\n{said.err}")
     assert (status, said.out) == (USAGE_STATUS, "")
     assert sorted(os.listdir(folder)) == before, "something was made"
+
+
+UNFIT = (
+    ("hybridnet-vlan", "default"),
+    ("hybridnet-bgp", "default"),
+    ("hybridnet-bgp", "trunks"),
+    ("hybridnet-globalbgp", "default"),
+    ("calico-bgp", "trunks"),
+    ("flannel-vxlan", "trunks"),
+    ("flannel-host-gw", "two-rack"),
+    ("bifrost-macvlan", "default"),
+    ("macvlan-bridge", "default"),
+    ("ipvlan-l2", "default"),
+    ("ipvlan-l3", "two-rack"),
+    ("ipvlan-l3", "flat"),
+    ("terway-ipvlan", "default"),
+)
+
+
+@pytest.mark.parametrize(("mode", "preset"), UNFIT)
+def test_a_mode_and_a_topology_that_do_not_fit(
+    mode: str,
+    preset: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    golden: Callable[[str, str], None],
+) -> None:
+    """On a kernel that could do everything."""
+    monkeypatch.setattr(registry, "MODES", EVERY_MODE)
+    monkeypatch.setattr(places, "choose", lambda *_: ("embedded", "it has everything"))
+    plugin, _, name = mode.partition("-")
+    argv = ("up", "-d", "--plugin", plugin, "--mode", name, "--preset", preset)
+    status = run(argv)
+    said = capsys.readouterr()
+    golden(f"errors/unfit-{mode}-{preset}.txt", f"$ run_topology.py {' '.join(argv)}\n{said.err}")
+    assert (status, said.out) == (USAGE_STATUS, "")
+    assert os.listdir(folder) == []

@@ -146,7 +146,7 @@ def test_any_tree(tree: Any) -> None:
     judged(yaml.safe_dump(tree))
 
 
-@settings(FUZZED, max_examples=400)
+@settings(FUZZED, max_examples=200)
 @given(changed())
 def test_a_preset_changed_at_random_is_refused_in_words_or_can_be_planned(text: str) -> None:
     spec = judged(text)
