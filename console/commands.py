@@ -168,6 +168,8 @@ def _trace(commands: Any) -> None:
         "trace pod1 pod3 --size 1472 --pcap captured/ --json",
         "trace pod1 pod3 --svg trace.svg",
         "trace pod1 pod3 --mermaid",
+        "trace pod1 pod3 --predict --plugin calico --mode ipip",
+        "trace pod1 pod3 --diff calico-bgp hybridnet-vxlan",
     )
     parser = _command(commands, "trace", "console.look:trace", summary, *examples)
     parser.add_argument("source", metavar="FROM", help="a pod, a node or the client")
@@ -181,6 +183,14 @@ def _trace(commands: Any) -> None:
     parser.add_argument("--svg", metavar="FILE", help="write a figure of the path there: nodes, devices, headers")
     parser.add_argument("--screen", metavar="FILE", help="write the screen as a picture (SVG) there")
     parser.add_argument("--mermaid", action="store_true", help="print a Mermaid chart instead of the tree")
+    apart = parser.add_mutually_exclusive_group()
+    meaning = "build nothing: say where the packet will go, from the wanted state alone"
+    apart.add_argument("--predict", action="store_true", help=meaning)
+    meaning = "trace in two labs, brought up for it, and print only what differs"
+    apart.add_argument("--diff", nargs=2, metavar="MODE", help=meaning)
+    for inner in ("--inside", "--job"):
+        parser.add_argument(inner, help=argparse.SUPPRESS)
+    _lab_choice(parser)
     _name(parser)
     _json(parser)
 

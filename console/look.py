@@ -28,6 +28,14 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def trace(arguments: argparse.Namespace) -> int:
     """One packet's path; status 1 when it was not answered."""
+    if arguments.diff or arguments.predict:
+        from console import beside
+
+        return beside.beside(arguments) if arguments.diff else beside.predict(arguments)
+    for option in ("file", "preset", "plugin", "mode"):
+        if getattr(arguments, option):
+            what = "the running lab has its own topology and mode"
+            raise BadInput(what, where=f"--{option}", remedy="leave it out, or add --predict or --diff MODE MODE")
     options: dict[str, Any] = {"probe": arguments.probe, "family": arguments.family, "timeout_s": arguments.timeout}
     if arguments.size is not None:
         options["size"] = arguments.size

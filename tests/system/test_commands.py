@@ -222,3 +222,21 @@ def test_a_pipe_that_is_closed_early_is_no_mistake(environment: dict[str, str]) 
     line = f"'{sys.executable}' '{HOME / 'run_topology.py'}' export --format json | head -c 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_verify_all_brings_labs_up_by_itself(podpath: Run, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    done = podpath("verify", "--all", "--modes", "macvlan-bridge", "--junit", str(report))
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert all(line.startswith("✔ macvlan-bridge ") for line in lines) and len(lines) > 10
+    assert last.startswith(f"{len(lines) - 1} of {len(lines) - 1} scenarios of 1 mode are as documented")
+    assert report.read_text().count("<testcase ") == len(lines)
+
+
+def test_trace_in_two_modes_and_in_none(podpath: Run) -> None:
+    done = podpath("trace", "pod1", "pod3", "--diff", "calico-bgp", "hybridnet-vxlan")
+    assert done.returncode == 0, done.stderr
+    assert "out   3 of 10 devices alike" in done.stdout and "    + eth0.vxlan4, 98 bytes, routed" in done.stdout
+    foreseen = podpath("trace", "pod1", "pod3", "--predict", "--plugin", "bifrost", "--json", "--kernel", "embedded")
+    assert json.loads(foreseen.stdout)["expected_forward"][-1]["netns"] == "pod3"
