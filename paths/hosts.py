@@ -252,8 +252,14 @@ def _unresolved(case: Case, space: Space, lookup: Lookup, target: str) -> str | 
     if silent := no_carrier(case, space.name, lookup.dev):
         return f"{lookup}, and {silent}"
     found = f"{lookup}, and nobody answers there for {hop}"
-    questions = [one for one in case.asked if one.packet.layers[-1].dst == hop]
+    mine = space.links[lookup.dev].mac
+    questions = [one for one in case.asked if one.packet.layers[-1].dst == hop and _sender(one) == mine]
     return found + "".join(_question(case, questions, space.name, hop))
+
+
+def _sender(question: Sighting) -> str:
+    """The MAC of who asks, tunnelled or not: others may ask for the same address meanwhile."""
+    return next((layer.src for layer in reversed(question.packet.layers) if layer.kind == "Ethernet"), "")
 
 
 def _question(case: Case, questions: list[Sighting], asker: str, hop: str) -> Iterator[str]:
