@@ -10,8 +10,9 @@ from paths import fib
 from paths.case import Case, Check, dropping, first, setting
 from paths.evidence import REVERSE_PATH
 from paths.fib import Lookup
-from paths.layer2 import SWITCH, WIRE, no_carrier, refused_by_device
+from paths.layer2 import WIRE, no_carrier, port_towards, refused_by_device, wrong_vlan_in
 from paths.model import Layer, Sighting
+from paths.segment import Segments
 from paths.space import Space
 from paths.wires import chain
 
@@ -254,7 +255,7 @@ def _unresolved(case: Case, space: Space, lookup: Lookup, target: str) -> str | 
     found = f"{lookup}, and nobody answers there for {hop}"
     mine = space.links[lookup.dev].mac
     questions = [one for one in case.asked if one.packet.layers[-1].dst == hop and _sender(one) == mine]
-    return found + "".join(_question(case, questions, space.name, hop))
+    return found + "".join(_question(case, questions, space.name, lookup.dev, hop))
 
 
 def _sender(question: Sighting) -> str:
@@ -262,22 +263,21 @@ def _sender(question: Sighting) -> str:
     return next((layer.src for layer in reversed(question.packet.layers) if layer.kind == "Ethernet"), "")
 
 
-def _question(case: Case, questions: list[Sighting], asker: str, hop: str) -> Iterator[str]:
+def _question(case: Case, questions: list[Sighting], asker: str, device: str, hop: str) -> Iterator[str]:
     """How far the question came on its way to whom it is for."""
-    way = chain(questions, case.wires, next(_holders(case, hop, asker), None)).path
+    holder = Segments(case.lab.state).answer((asker, device), hop)
+    goal = holder.at[0] if holder and holder.at else None
+    way = chain(questions, case.wires, goal, holder.mac if holder else None).path
     if not way:
         return
     last = way[-1]
     name = "neighbour solicitation" if case.probe.six else "ARP request"
     yield f": its {name} was last seen at {last.place}"
     case.concern(last.netns)
-    checks = SWITCH if case.wires.is_port((last.netns, last.device)) else WIRE if last.direction == "out" else ()
-    if reason := first(checks, case, last):
-        yield f" ({reason})"
-
-
-def _holders(case: Case, address: str, asker: str) -> Iterator[str]:
-    """Who is to answer for an address: who stands proxy for it, or has it."""
-    others = [ns for ns in case.lab.state.namespaces if ns.name != asker]
-    yield from (ns.name for ns in others if any(item.proxy and item.address == address for item in ns.neighbours))
-    yield from (ns.name for ns in others if any(a.address.partition("/")[0] == address for a in ns.addresses))
+    if last.direction == "out":
+        reason = first(WIRE, case, last)
+    elif case.wires.is_port((last.netns, last.device)):
+        reason = wrong_vlan_in(case, last) or (port_towards(case, last, holder.mac) if holder else None)
+    else:
+        reason = None
+    yield f" ({reason})" if reason else ""

@@ -81,8 +81,11 @@ def wrong_vlan_in(case: Case, last: Sighting) -> str | None:
 def no_port(case: Case, last: Sighting) -> str | None:
     """No port leads to the destination MAC, or that port cannot take it."""
     mac = last.packet.ethernet.dst if last.packet.ethernet else ""
-    if int(mac[:2] or "0", 16) & 1:  # to a group
-        return None
+    return None if int(mac[:2] or "0", 16) & 1 else port_towards(case, last, mac)  # or to a group
+
+
+def port_towards(case: Case, last: Sighting, mac: str) -> str | None:
+    """Why the switch cannot pass a frame on to this MAC."""
     port = case.wires.towards(last.netns, mac)
     if port is None:
         return f"{mac} is nobody's MAC behind a port of {last.netns}"

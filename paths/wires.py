@@ -87,10 +87,11 @@ class Chain:
     copies: tuple[Sighting, ...] = ()
 
 
-def chain(seen: Sequence[Sighting], wires: Wires, goal: str | None) -> Chain:
-    """The way to `goal` (a namespace), or when it never got there the longest of the first that were sent.
+def chain(seen: Sequence[Sighting], wires: Wires, goal: str | None, mac: str | None = None) -> Chain:
+    """The way to `goal` (a namespace); when none got there, the one that came closest, of the first that were sent.
 
-    Each sighting has one before it; the copies of a flooded frame make the whole a tree.
+    Each sighting has one before it; the copies of a flooded frame make the whole a tree. A way that a switch takes
+    elsewhere than towards the destination MAC (`mac`, where that is not the frame's own: a broadcast) ends there.
     """
     ordered = sorted(seen, key=lambda one: (one.time_ns, _height(one, wires)))
     before = [_before(ordered, number, wires) for number in range(len(ordered))]
@@ -98,16 +99,31 @@ def chain(seen: Sequence[Sighting], wires: Wires, goal: str | None) -> Chain:
         return Chain()
     leaves = [number for number in range(len(ordered)) if number not in before] or [len(ordered) - 1]
 
-    def rank(leaf: int) -> tuple[bool, bool, int, int]:
-        one = ordered[leaf]
-        arrived = one.netns == goal and one.direction == "in"
-        return arrived, not stray(one, wires), len(_back(before, leaf)), -leaf
+    ways = [_back(before, leaf) for leaf in leaves]
 
-    path = _back(before, max(leaves, key=rank))
-    while len(path) > 2 and stray(ordered[path[-1]], wires):
-        del path[-2:]  # with the port from which it was flooded
+    def rank(path: list[int]) -> tuple[bool, int, bool, int]:
+        one = ordered[path[-1]]
+        arrived = one.netns == goal and one.direction == "in"
+        return arrived, _straight(ordered, path, wires, mac), not stray(one, wires), -path[-1]
+
+    path = max(ways, key=rank)
+    if not rank(path)[0]:
+        path = path[: _straight(ordered, path, wires, mac)]
+        while len(path) > 2 and stray(ordered[path[-1]], wires):
+            del path[-2:]  # with the port from which it was flooded
     copies = tuple(one for number, one in enumerate(ordered) if number not in path)
     return Chain(tuple(ordered[number] for number in path), copies)
+
+
+def _straight(seen: Sequence[Sighting], path: Sequence[int], wires: Wires, mac: str | None) -> int:
+    """How many sightings of a way there are before a switch first sends it elsewhere than towards the MAC."""
+    for place, (here, there) in enumerate(zip(path, path[1:], strict=False), 1):
+        one, other = seen[here], seen[there]
+        switched = one.netns == other.netns and wires.is_port(_place(one)) and wires.is_port(_place(other))
+        target = mac or (other.packet.ethernet.dst if other.packet.ethernet else "")
+        if switched and wires.towards(one.netns, target) not in (None, other.device):
+            return place
+    return len(path)
 
 
 def stray(one: Sighting, wires: Wires) -> bool:

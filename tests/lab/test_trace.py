@@ -462,10 +462,11 @@ def repair(lab: Any, one: Break) -> None:
         assert time.monotonic() < end, "not whole again"
 
 
-@pytest.mark.parametrize("one", BREAKS, ids=lambda one: one.name)
+CASES = [(mode, one) for mode in MODES for one in BREAKS if mode in one.modes]
+
+
+@pytest.mark.parametrize(("lab", "one"), CASES, indirect=["lab"], ids=lambda part: getattr(part, "name", part))
 def test_a_broken_path_ends_in_its_place_and_reason(lab: Any, one: Break) -> None:
-    if f"{lab.plugin}-{lab.mode}" not in one.modes:
-        return
     fill = filled(lab)
     assert trace(lab, "pod1", "pod3", **one.options).delivered, "broken before it was broken"
     try:
@@ -492,3 +493,35 @@ def test_a_route_that_bgp_did_not_bring(make_lab: Callable[..., Any]) -> None:
     assert (seen.disposition, seen.place) == ("dropped", "gw:eth0"), seen.reason
     assert "gw has no way to 10.244.0.65" in seen.reason
     assert "node1: lacks the route to 10.244.0.64/26, which BGP should have brought" in seen.differences
+
+
+@pytest.mark.only("embedded")
+@pytest.mark.parametrize(
+    ("port", "place", "reason"),
+    [
+        ("node1", "s1:node1", "port node1 of s1 is not in VLAN 10 (it is in 1, 20)"),
+        ("node2", "s1:node1", "port node2 of s1 is not in VLAN 10 (it is in 1, 20)"),
+    ],
+)
+def test_a_switch_port_outside_the_vlan(make_lab: Callable[..., Any], port: str, place: str, reason: str) -> None:
+    """pod1 and pod4 are in VLAN 10, on two nodes."""
+    lab = make_lab("hybridnet", "vlan", "trunks")
+    whole = trace(lab, "pod1", "pod4")
+    assert whole.delivered and whole.parting is None
+    assert {hop.seen.packet.vlan for hop in whole.forward if hop.seen.netns == "s1"} == {10}
+    run(lab, (("s1", f"bridge vlan del dev {port} vid 10"),))
+    seen = trace(lab, "pod1", "pod4", timeout_s=LOST_S)
+    assert (seen.disposition, seen.place) == ("dropped", place), (seen.place, seen.reason)
+    assert reason in seen.reason
+    assert f"s1: lacks `bridge vlan add dev {port} vid 10`" in seen.differences
+
+
+@pytest.mark.only("embedded")
+def test_a_question_that_the_switch_does_not_pass_on(make_lab: Callable[..., Any]) -> None:
+    """The packet waits at node1 for a MAC address; the reason is where its ARP request was lost."""
+    lab = make_lab("hybridnet", "vlan", "trunks")
+    run(lab, (("s1", "bridge vlan del dev node2 vid 10"),))
+    seen = trace(lab, "pod1", "pod4", timeout_s=LOST_S)
+    assert seen.place.startswith("node1:hybr") and "nobody answers there for" in seen.reason
+    assert "its ARP request was last seen at s1:node1 (port node2 of s1 is not in VLAN 10" in seen.reason
+    assert "s1: lacks `bridge vlan add dev node2 vid 10`" in seen.differences
