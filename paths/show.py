@@ -77,7 +77,9 @@ def _hop(trace: Trace, hop: Hop, number: int, text: str, paint: Paint) -> Iterat
     """The line of one device."""
     seen = hop.seen
     at = f"{trace.at_us(seen):.0f} µs"
-    action = paint(f"{hop.action:<12}", ACTIONS.get(hop.action, "dim" if hop.action in QUIET else "cyan"))
+    action = paint(
+        f"{hop.action:<12}" if text else hop.action, ACTIONS.get(hop.action, "dim" if hop.action in QUIET else "cyan")
+    )
     line = f"{paint(f'{number:2}', 'dim')} {ARROWS[seen.direction]} {paint(f'{seen.device:<15}', 'bold')}"
     yield line + f" {seen.length:>5} B {at:>9}  {action}" + (f"  {text}" if text else "")
 

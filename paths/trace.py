@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from paths.case import Case
-from paths.compare import parting
 from paths.diagnose import diagnose
 from paths.explain import Explainer
 from paths.lab import Lab
 from paths.model import DELIVERED, DROPPED, REPLIED, Setting, Trace
 from paths.observe import Observation, observe
+from paths.parting import parting
 from paths.predict import Prediction, Predictor
 from paths.probe import Part
 from paths.wires import Chain, Wires, stray

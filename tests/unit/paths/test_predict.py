@@ -11,12 +11,12 @@ from cluster.lab import Plan
 from cluster.model import host_veth
 from kernel.errors import BadInput
 from kernel.state import Netns, State
-from paths.compare import parting
 from paths.documented import Stage, ways
 from paths.kinds import End, pair
 from paths.model import Hop, Step
 from paths.observe import addresses_of
 from paths.observe import ends as observed_ends
+from paths.parting import parting
 from paths.predict import Prediction, Predictor
 from paths.verify import _fitting, diverges
 from paths.wires import Wires
