@@ -49,7 +49,10 @@ def slave(node: Node, vid: int) -> str:
 
 def _node_side(cluster: Cluster, node: Node) -> Netns:
     """A slave for each VLAN with pods. IFF_NOARP makes its frames carry its own MAC as destination, which is the MAC of
-    all slaves: such a frame stays inside and finds its pod by address."""
+    all slaves: such a frame stays inside and finds its pod by address.
+
+    Where the parent is the node's own NIC (terway gives pods another one) the slave also takes the answers to the
+    node's own ARP requests, which carry the node's address: it learns another node's pods only when they ask for it."""
     vids = physical.vids(cluster, node)
     slaves = tuple(
         Ipvlan(slave(node, vid), mtu=node.mtu, arp=False, dev=physical.sub_interface(node, vid), mode="l2")
