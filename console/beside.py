@@ -18,7 +18,7 @@ from kernel.errors import BadInput, meant
 from paths.beside import align, shown
 from paths.observe import ends
 from paths.paint import Paint
-from plugins.registry import MODES
+from plugins.registry import MODES, parted
 from plugins.registry import mode as find
 from topologies.spec import LabSpec, load, preset
 
@@ -34,7 +34,7 @@ def beside(arguments: argparse.Namespace) -> int:
     name, spec = _topology(arguments, (first, second))
     plans: dict[str, tuple[str, Plan]] = {}
     for mode in (first, second):
-        plugin, _, which = mode.partition("-")
+        plugin, which = parted(mode)
         kernel, why = places.choose(arguments.kernel, find(plugin, which).needs | spec.needs, mode.replace("-", " ", 1))
         say(f"{mode} on the {kernel} kernel: {why}")
         plans[mode] = kernel, plan(spec, plugin, which, places.features_of(kernel))
@@ -81,7 +81,7 @@ def _topology(arguments: argparse.Namespace, modes: Sequence[str]) -> tuple[str,
         return arguments.file, load(Path(arguments.file))
     if arguments.preset:
         return arguments.preset, preset(arguments.preset)
-    own = [find(*name.split("-", 1)).preset for name in modes]
+    own = [find(*parted(name)).preset for name in modes]
     for name in dict.fromkeys((*own, FALLBACK)):
         if all(_fits(preset(name), mode) for mode in modes):
             return name, preset(name)
@@ -91,7 +91,7 @@ def _topology(arguments: argparse.Namespace, modes: Sequence[str]) -> tuple[str,
 
 def _fits(spec: LabSpec, name: str) -> bool:
     """The mode can be planned on that topology, by a kernel that has everything."""
-    plugin, _, which = name.partition("-")
+    plugin, which = parted(name)
     try:
         plan(spec, plugin, which, places.features_of("embedded"))
     except BadInput:
@@ -120,7 +120,7 @@ def _traced(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     job = json.loads(arguments.job)
     for name in job["modes"]:
         say(f"{name}: bringing the lab up")
-        plugin, _, which = name.partition("-")
+        plugin, which = parted(name)
         planned = plan(from_json(job["spec"]), plugin, which, features())
         with tempfile.TemporaryDirectory() as folder, Lab(planned, Path(folder)) as lab:
             lab.up()

@@ -9,7 +9,7 @@ from typing import Any
 
 from console.parser import PROGRAM, Number, OneOf, Parser, percent
 from kernel.places import HOME, KERNELS
-from plugins.registry import MODES
+from plugins.registry import MODES, parted
 
 DESCRIPTION = """\
 podpath emulates Kubernetes container networks on Mininet with real kernel
@@ -72,7 +72,7 @@ def _lab_choice(parser: argparse.ArgumentParser) -> None:
     presets = ", ".join(sorted(path.stem for path in (HOME / "topologies/presets").glob("*.yaml")))
     source.add_argument("--preset", metavar="NAME", help=f"a topology that comes along: {presets}")
     modes: dict[str, list[str]] = {}
-    for plugin, _, mode in (key.partition("-") for key in MODES):
+    for plugin, mode in map(parted, MODES):
         modes.setdefault(plugin, []).append(mode)
     parser.add_argument("--plugin", metavar="NAME", help=f"{', '.join(modes)} (default: the file's, else hybridnet)")
     known = "; ".join(f"{plugin}: {', '.join(names)}" for plugin, names in modes.items())

@@ -18,6 +18,7 @@ from kernel import places
 from paths.comparison import COLUMNS, TABLES, Cell, as_json, cells
 from paths.traits import Traits, observe
 from plugins.registry import mode as find
+from plugins.registry import parted
 from topologies.spec import LabSpec, from_json, preset
 
 LABS = tuple(one for column in COLUMNS.values() for one in column)
@@ -50,7 +51,7 @@ def _traits(values: dict[str, Any]) -> Traits:
 
 
 def _mode(name: str) -> Any:
-    return find(*name.split("-", 1))
+    return find(*parted(name))
 
 
 # -- on the kernel ----------------------------------------------------------------------------------------
@@ -59,7 +60,7 @@ def _mode(name: str) -> Any:
 def _observed(folder: Path) -> Iterator[Traits]:
     for number, (name, lab_name) in enumerate(LABS, 1):
         say(f"{number} of {len(LABS)}: {name.replace('-', ' ', 1)} on {lab_name}")
-        plugin, _, mode = name.partition("-")
+        plugin, mode = parted(name)
         pod = fixed_pod(preset(lab_name))
         with Lab(plan(with_pod(preset(lab_name), pod), plugin, mode, features()), folder) as lab:
             lab.up()

@@ -136,10 +136,10 @@ def export_text(arguments: argparse.Namespace, form: str) -> str:
 def doctor(arguments: argparse.Namespace) -> int:
     """What this machine can do; status 1 when some mode, on its own preset, runs on none of its kernels."""
     from kernel.doctor import examine
-    from plugins.registry import MODES, mode
+    from plugins.registry import MODES, mode, parted
     from topologies.spec import preset
 
-    modes = [(key, mode(*key.split("-", 1))) for key in MODES]
+    modes = [(key, mode(*parted(key))) for key in MODES]
     report = examine([(key, one.needs | preset(one.preset).needs) for key, one in modes], deep=arguments.deep)
     if arguments.json:
         print_json(report.to_json())

@@ -69,13 +69,13 @@ def choice(arguments: argparse.Namespace) -> Choice:
 
 def _mode(plugin: str | None, mode: str | None, stated: tuple[str | None, str | None]) -> tuple[str, str]:
     """Plugin and mode as asked for, else as the file states, else the default; a plugin's first mode is its own."""
-    from plugins.registry import MODES
+    from plugins.registry import MODES, parted
 
     if (plugin, mode, stated[0]) == (None, None, None):
-        plugin, _, mode = DEFAULT_MODE.partition("-")
-    plugin = plugin or stated[0] or DEFAULT_MODE.partition("-")[0]
+        plugin, mode = parted(DEFAULT_MODE)
+    plugin = plugin or stated[0] or parted(DEFAULT_MODE)[0]
     if mode is None:
-        first = next((key.partition("-")[2] for key in MODES if key.partition("-")[0] == plugin), "")
+        first = next((name for of, name in map(parted, MODES) if of == plugin), "")
         mode = (stated[1] if plugin == stated[0] else None) or first
     _find(plugin, mode)
     return plugin, mode

@@ -19,7 +19,7 @@ from kernel import places
 from kernel.errors import BadInput, PodpathError, meant
 from paths.paint import Paint
 from paths.survey import BRING_UP, Outcome, counted, junit, line, of_rules, of_scenario, summary
-from plugins.registry import MODES
+from plugins.registry import MODES, parted
 from plugins.registry import mode as find
 from topologies.spec import preset
 
@@ -78,7 +78,7 @@ def _kernels(modes: Sequence[str], wish: str) -> dict[str, list[str]]:
     """The modes by the kernel that each is to run on. Raises what kernel.places.choose raises."""
     found: dict[str, list[str]] = {}
     for name in modes:
-        mode = find(*name.split("-", 1))
+        mode = find(*parted(name))
         kernel, _ = places.choose(wish, mode.needs | preset(mode.preset).needs, name.replace("-", " ", 1))
         found.setdefault(kernel, []).append(name)
     return found
@@ -111,7 +111,7 @@ def _told(modes: Sequence[str], arguments: argparse.Namespace) -> Iterator[Outco
 def _verified(name: str, label: str, width: int) -> Iterator[Outcome]:
     """One mode's lab and its scenarios; progress in `width` columns, if any. A lab that does not come up is an outcome
     too."""
-    plugin, _, which = name.partition("-")
+    plugin, which = parted(name)
     shown = find(plugin, which).preset
     where = name, shown, os.environ.get("PODPATH_KERNEL", "")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from plugins.registry import mode
+from plugins.registry import mode, parted
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def advise(wishes: Wishes) -> Advice:
 
 def _forbidden(name: str, wishes: Wishes) -> str:
     """Why a wish rules a mode out; "" if none does."""
-    found = mode(*name.split("-", 1))
+    found = mode(*parted(name))
     if wishes.dual_stack and 6 in found.lacks:
         return f"it carries no IPv6: {found.lacks[6]}"
     if wishes.no_trunk and name in TRUNKED:
@@ -170,7 +170,7 @@ def _forbidden(name: str, wishes: Wishes) -> str:
 
 def _option(name: str, found: Sequence[Statement], wishes: Wishes) -> Option:
     named = {wish for statement in found for wish in statement.when}
-    also = {"dual_stack"} if 6 in mode(*name.split("-", 1)).families else set()
+    also = {"dual_stack"} if 6 in mode(*parted(name)).families else set()
     also |= {"no_trunk"} if name not in TRUNKED else set()
     also |= {"least_invasive"} if name in TUNNELS else set()
     meets = tuple(wish for wish in wishes.named if wish in (named | also) - {"same_subnet"})
@@ -178,7 +178,7 @@ def _option(name: str, found: Sequence[Statement], wishes: Wishes) -> Option:
 
 
 def _evidence(name: str, meets: Sequence[str]) -> Iterator[tuple[str, str]]:
-    plugin, _, rest = name.partition("-")
+    plugin, rest = parted(name)
     chosen = f"--plugin {plugin} --mode {rest}"
     yield "every path and rule of the mode, hop by hop", f"{RUN} demo {chosen}"
     if "dual_stack" in meets:

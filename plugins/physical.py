@@ -11,7 +11,8 @@ from ipaddress import ip_interface, ip_network
 
 from cluster.model import Cluster, Node, Pod, Pool, family
 from kernel.errors import BadInput
-from kernel.state import DEFAULT, Address, Claim, Netns, Route, Vlan
+from kernel.state import DEFAULT, Address, Claim, Netns, Route, State, Vlan
+from plugins.contract import Wanted
 
 POD_NIC = "eth0"
 NODE_APART = (
@@ -59,6 +60,15 @@ def pod_side(cluster: Cluster, pod: Pod) -> Netns:
         routes=tuple(Route(DEFAULT[pool.family], dev=POD_NIC, via=pool.gateway) for _, pool in pairs),
         claims=tuple(Claim(POD_NIC, address, pod.name, pool.gateway or "", 0.0) for address, pool in pairs),
     )
+
+
+def by_themselves(cluster: Cluster, mode: str, pod_side: Callable[[Cluster, Pod], Netns]) -> Wanted:
+    """A mode that makes nothing on nodes but the sub-interfaces of tagged VLANs; the rest is in the pods. Raises what
+    `check` raises."""
+    check(cluster, mode)
+    nodes = [Netns(node.name, links=vlan_links(cluster, node, sub_interface)) for node in cluster.nodes]
+    state = State((*nodes, *(pod_side(cluster, pod) for pod in cluster.pods)))
+    return Wanted(state, pod_mtu=min(node.mtu for node in cluster.nodes), notes=(NODE_APART,))
 
 
 def check(cluster: Cluster, mode: str) -> None:

@@ -28,12 +28,19 @@ MODES = {
 """PLUGIN-MODE and the class that is it; imported when asked for."""
 
 
+def parted(key: str) -> tuple[str, str]:
+    """Plugin and mode of a key: "calico-ipip-crosssubnet" is calico's "ipip-crosssubnet"."""
+    plugin, _, name = key.partition("-")
+    return plugin, name
+
+
 def mode(plugin: str, name: str) -> Mode:
     """The mode `name` of `plugin`. Raises BadInput that names what there is."""
-    plugins = {key.partition("-")[0]: key for key in MODES}
+    known = [parted(key) for key in MODES]
+    plugins = list(dict.fromkeys(of for of, _ in known))
     if plugin not in plugins:
-        raise BadInput(f"there is no plugin {plugin!r}", where="--plugin", remedy=meant(plugin, list(plugins)))
-    names = [key.partition("-")[2] for key in MODES if key.partition("-")[0] == plugin]
+        raise BadInput(f"there is no plugin {plugin!r}", where="--plugin", remedy=meant(plugin, plugins))
+    names = [one for of, one in known if of == plugin]
     if name not in names:
         others = [other for other in plugins if f"{other}-{name}" in MODES]
         remedy = f"{others[0]} has it: --plugin {others[0]}" if others else meant(name, names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cluster.model import Cluster, Pod
-from kernel.state import Ipvlan, Netns, State
+from kernel.state import Ipvlan, Netns
 from plugins import physical
 from plugins.contract import Wanted
 
@@ -27,10 +27,7 @@ class L2:
     def wanted(self, cluster: Cluster, features: frozenset[str]) -> Wanted:
         """Sub-interfaces on the nodes where pods are in tagged VLANs; the rest is in the pods."""
         del features
-        physical.check(cluster, "ipvlan l2")
-        nodes = [Netns(n.name, links=physical.vlan_links(cluster, n, physical.sub_interface)) for n in cluster.nodes]
-        state = State((*nodes, *(pod_side(cluster, pod) for pod in cluster.pods)))
-        return Wanted(state, pod_mtu=min(node.mtu for node in cluster.nodes), notes=(physical.NODE_APART,))
+        return physical.by_themselves(cluster, "ipvlan l2", pod_side)
 
 
 def pod_side(cluster: Cluster, pod: Pod) -> Netns:
